@@ -1,0 +1,1 @@
+//! The engine and Rust face of procpool.
