@@ -1,1 +1,69 @@
-//! The engine and Rust face of procpool.
+//! A process pool at the price of threads: plain functions run in real operating-system processes, and no single input can
+//! take the batch down.
+//!
+//! ```
+//! fn count_to(n: u64) -> u64 {
+//!     (0..n).fold(0, |count, _| count + 1)
+//! }
+//!
+//! fn main() -> procpool::Result<()> {
+//!     procpool::init();
+//!     let pool = procpool::Pool::new()?;
+//!
+//!     let future = pool.submit(count_to, 1_000)?;
+//!     assert_eq!(future.wait()?, 1_000);
+//!
+//!     let counts: procpool::Result<Vec<u64>> = pool.map(count_to, [1, 2, 3]).collect();
+//!     assert_eq!(counts?, [1, 2, 3]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What a worker is
+//! Each worker is this very program, started again; [`init`] at the top of `main` turns it into one. A task function is any
+//! `fn` or closure that captures nothing, called by plain name: there is no registry and no macro. Inputs and outputs
+//! travel through shared memory and must implement serde's `Serialize` and `DeserializeOwned`.
+//!
+//! # When a task fails
+//! A panic, a crash, a kill, a timeout or too much memory costs exactly the task that was running: it ends with an
+//! [`Error`] that says what happened, and the worker is replaced. A function's own `Result` comes back as the value it is:
+//!
+//! ```
+//! # fn main() -> procpool::Result<()> {
+//! # procpool::init();
+//! # let pool = procpool::Pool::builder().workers(1).build()?;
+//! fn parse(text: String) -> Result<i32, String> {
+//!     text.parse().map_err(|e| format!("{text}: {e}"))
+//! }
+//! assert_eq!(pool.submit(parse, "12".to_string())?.wait()?, Ok(12));
+//! assert_eq!(pool.submit(parse, "x".to_string())?.wait()?, Err("x: invalid digit found in string".to_string()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Linux only.
+
+mod attach;
+#[allow(unsafe_code)]
+mod call;
+mod error;
+mod future;
+mod map;
+#[allow(unsafe_code)]
+mod os;
+mod pool;
+mod process;
+mod queue;
+#[allow(unsafe_code)]
+mod ring;
+mod sched;
+mod supervisor;
+mod wire;
+mod worker;
+
+pub use error::{Blame, Error, Kind, Result};
+pub use future::{Future, Outcome};
+pub use map::{Map, MapUnordered};
+pub use pool::{Pool, PoolBuilder, Setup, Stats, available_cpus, init};
+pub use process::{ExitStatus, Process};
+pub use queue::Queue;

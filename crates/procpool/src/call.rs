@@ -1,0 +1,268 @@
+//! How a Rust function is named across processes, and run.
+//!
+//! A task function is a value of size zero: a `fn` item or a closure that captures nothing. Nothing of it needs to travel
+//! but which function it is, so a frame names its monomorphised trampoline by the distance from the start of the
+//! program's code. The worker is the same executable (`/proc/self/exe`), refuses any other build, and refuses an
+//! address outside its code.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Once, OnceLock};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, Result};
+use crate::os::elf::Image;
+use crate::wire::control::PanicReport;
+use crate::wire::items::Status;
+
+/// What a trampoline works on.
+pub(crate) struct Invocation<'a> {
+    /// The encoded input.
+    pub(crate) input: &'a [u8],
+    /// Where the encoded output, or what says why there is none, is appended.
+    pub(crate) output: &'a mut Vec<u8>,
+    /// The state of a `map_with`: its encoding, and its value once it was decoded here.
+    pub(crate) state: Option<&'a mut SharedState>,
+}
+
+/// The state of a `map_with` in one worker.
+#[derive(Default)]
+pub(crate) struct SharedState {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) value: Option<Box<dyn Any>>,
+}
+
+/// Runs one task: decodes the input, calls the function, encodes the output.
+pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> Status;
+
+/// A task function's name in this process and across processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Function {
+    /// The distance of its trampoline from the start of the program's code.
+    pub(crate) offset: u64,
+    /// Its type name, for people.
+    pub(crate) name: &'static str,
+}
+
+fn image() -> std::result::Result<&'static Image, String> {
+    static IMAGE: OnceLock<std::result::Result<Image, String>> = OnceLock::new();
+    IMAGE.get_or_init(Image::of_this_process).as_ref().map_err(Clone::clone)
+}
+
+/// Which executable this process runs; a worker must give the same answer.
+pub(crate) fn identity() -> Result<Vec<u8>> {
+    image().map(|image| image.identity.clone()).map_err(Error::usage)
+}
+
+/// Names the trampoline of `F`.
+fn name_of<F>(trampoline: Trampoline) -> Result<Function> {
+    let name = std::any::type_name::<F>();
+    let image = image().map_err(Error::usage)?;
+    let address = trampoline as usize;
+    if !image.text.contains(&address) {
+        return Err(Error::usage(format!(
+            "{name} is not part of the main executable, so a worker process cannot find it; \
+             call it from a function of the program itself"
+        )));
+    }
+    Ok(Function { offset: (address - image.text.start) as u64, name })
+}
+
+/// Finds a trampoline again. `None` for an offset outside this program's code.
+pub(crate) fn find(offset: u64) -> Option<Trampoline> {
+    let image = image().ok()?;
+    let address = image.text.start.checked_add(usize::try_from(offset).ok()?)?;
+    if !image.text.contains(&address) {
+        return None;
+    }
+    // SAFETY: the offset was made by `name_of` in a process that runs the same executable (both ends compare
+    // `identity` before anything else is sent), from the address of a function of exactly this type. Only the parent
+    // sends offsets; the worker trusts it.
+    Some(unsafe { std::mem::transmute::<usize, Trampoline>(address) })
+}
+
+/// A value of a type that has only one.
+fn conjure<F: Copy>() -> F {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a task function must not capture; pass what it needs as input or with `map_with` (function pointers: pass the function itself)"
+        );
+    }
+    // SAFETY: `F` has size zero (asserted when the program is compiled), so there are no bytes to initialise, and it is
+    // `Copy`, so another one may exist beside the one the caller gave us.
+    unsafe { MaybeUninit::<F>::uninit().assume_init() }
+}
+
+/// Names `f`, a function of one input.
+pub(crate) fn task<F, X, O>(_f: F) -> Result<Function>
+where
+    F: Fn(X) -> O + Copy + Send + 'static,
+    X: DeserializeOwned,
+    O: Serialize,
+{
+    fn trampoline<F, X, O>(invocation: &mut Invocation<'_>) -> Status
+    where
+        F: Fn(X) -> O + Copy,
+        X: DeserializeOwned,
+        O: Serialize,
+    {
+        let input = invocation.input;
+        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?)))
+    }
+    // Evaluates the size check also for programs that never run the trampoline.
+    let _ = conjure::<F>();
+    name_of::<F>(trampoline::<F, X, O>)
+}
+
+/// Names `f`, a function of a state that each worker keeps and one input.
+pub(crate) fn task_with<F, S, X, O>(_f: F) -> Result<Function>
+where
+    F: Fn(&mut S, X) -> O + Copy + Send + 'static,
+    S: DeserializeOwned + 'static,
+    X: DeserializeOwned,
+    O: Serialize,
+{
+    fn trampoline<F, S, X, O>(invocation: &mut Invocation<'_>) -> Status
+    where
+        F: Fn(&mut S, X) -> O + Copy,
+        S: DeserializeOwned + 'static,
+        X: DeserializeOwned,
+        O: Serialize,
+    {
+        let input = invocation.input;
+        let state = &mut invocation.state;
+        run(invocation.output, || {
+            let shared = state.as_deref_mut().ok_or("its state did not arrive")?;
+            if shared.value.is_none() {
+                shared.value = Some(Box::new(decode::<S>(&shared.bytes)?));
+            }
+            let state = shared.value.as_mut().and_then(|value| value.downcast_mut::<S>());
+            Ok(conjure::<F>()(state.ok_or("its state has another type")?, decode::<X>(input)?))
+        })
+    }
+    let _ = conjure::<F>();
+    name_of::<F>(trampoline::<F, S, X, O>)
+}
+
+/// Names `f`, an initializer; its output is a `Result<(), String>`.
+pub(crate) fn setup<F, X, O>(_f: F) -> Result<Function>
+where
+    F: Fn(X) -> O + Copy + Send + 'static,
+    X: DeserializeOwned,
+    O: crate::pool::Setup,
+{
+    fn trampoline<F, X, O>(invocation: &mut Invocation<'_>) -> Status
+    where
+        F: Fn(X) -> O + Copy,
+        X: DeserializeOwned,
+        O: crate::pool::Setup,
+    {
+        let input = invocation.input;
+        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?).into_result()))
+    }
+    let _ = conjure::<F>();
+    name_of::<F>(trampoline::<F, X, O>)
+}
+
+/// Runs `body`, and turns whatever comes of it into a status and bytes.
+fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::Result<O, String>) -> Status {
+    let start = output.len();
+    let attempt = catch_unwind(AssertUnwindSafe(|| {
+        let value = match body() {
+            Ok(value) => value,
+            Err(why) => return Err((Status::DecodeFailed, why)),
+        };
+        encode(&value, output).map_err(|why| (Status::EncodeFailed, why))
+    }));
+    let (status, bytes) = match attempt {
+        Ok(Ok(())) => return Status::Ok,
+        Ok(Err((status, why))) => (status, why.into_bytes()),
+        Err(payload) => (Status::Panicked, crate::wire::control::encode(&panic_report(payload))),
+    };
+    output.truncate(start);
+    output.extend_from_slice(&bytes);
+    status
+}
+
+/// Appends the encoding of `value`.
+pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::result::Result<(), String> {
+    struct Append<'a>(&'a mut Vec<u8>);
+    impl postcard::ser_flavors::Flavor for Append<'_> {
+        type Output = ();
+        fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+            self.0.extend_from_slice(data);
+            Ok(())
+        }
+        fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+            self.0.push(data);
+            Ok(())
+        }
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+    let start = output.len();
+    postcard::serialize_with_flavor(value, Append(output)).map_err(|e| {
+        output.truncate(start);
+        explain("written", &e)
+    })
+}
+
+/// The value that `bytes` encode, and nothing behind it.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(format!("{} does not read back what it wrote", std::any::type_name::<T>())),
+        Err(e) => Err(format!("{}: {}", std::any::type_name::<T>(), explain("read", &e))),
+    }
+}
+
+/// Postcard hides what a type's own code said; our thread-local keeps the sentences of the types that are ours.
+fn explain(what: &str, error: &postcard::Error) -> String {
+    match crate::attach::take_complaint() {
+        Some(complaint) => complaint,
+        None => format!("its value cannot be {what}: {error}"),
+    }
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+    static IN_TASK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Makes panics of tasks on this thread be recorded instead of printed; others go where they always went.
+pub(crate) fn record_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IN_TASK.get() {
+                return previous(info);
+            }
+            let report = PanicReport {
+                message: info.payload_as_str().unwrap_or_default().to_string(),
+                location: info.location().map(ToString::to_string),
+                backtrace: Some(std::backtrace::Backtrace::force_capture().to_string()),
+            };
+            LAST_PANIC.with(|last| *last.borrow_mut() = Some(report));
+        }));
+    });
+    IN_TASK.set(true);
+}
+
+/// What the hook recorded and what the payload says. A payload whose own drop panics is not dropped again.
+fn panic_report(payload: Box<dyn Any + Send>) -> PanicReport {
+    let mut report = LAST_PANIC.take().unwrap_or_default();
+    if report.message.is_empty() {
+        report.message = "(the panic carries no text)".to_string();
+    }
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+        LAST_PANIC.take();
+    }
+    report
+}

@@ -1,0 +1,210 @@
+//! The promise of one task's outcome.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::sched::FrameId;
+use crate::supervisor::{Delivery, Engine, Sink, Waiting};
+
+/// A task that was submitted. Waiting for it gives its output, or the [`Error`] that says why there is none.
+///
+/// Dropping it does not cancel the task. `.await` works under any async runtime:
+///
+/// ```
+/// # fn main() -> procpool::Result<()> {
+/// # procpool::init();
+/// # let pool = procpool::Pool::builder().workers(1).build()?;
+/// async fn double(pool: &procpool::Pool) -> procpool::Result<u32> {
+///     pool.submit(|x: u32| 2 * x, 21)?.await
+/// }
+/// # fn block_on<F: std::future::Future>(f: F) -> F::Output {
+/// #     struct Unpark(std::thread::Thread);
+/// #     impl std::task::Wake for Unpark { fn wake(self: std::sync::Arc<Self>) { self.0.unpark() } }
+/// #     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+/// #     let mut f = std::pin::pin!(f);
+/// #     loop {
+/// #         match f.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+/// #             std::task::Poll::Ready(value) => return value,
+/// #             std::task::Poll::Pending => std::thread::park(),
+/// #         }
+/// #     }
+/// # }
+/// assert_eq!(block_on(double(&pool))?, 42);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "the output comes with `wait` or `.await`"]
+pub struct Future<O> {
+    shared: Arc<Shared>,
+    engine: Arc<Engine>,
+    frame: Option<FrameId>,
+    index: u64,
+    output: PhantomData<fn() -> O>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    done: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    delivery: Option<Delivery>,
+    waiter: Option<Thread>,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Shared {
+    fn deliver(&self, _first: u64, delivery: Delivery) {
+        let (waiter, waker) = {
+            let mut state = self.lock();
+            state.delivery = Some(delivery);
+            self.done.store(true, SeqCst);
+            (state.waiter.take(), state.waker.take())
+        };
+        if let Some(waiter) = waiter {
+            waiter.unpark();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Waiting for Shared {
+    fn is_done(&self) -> bool {
+        self.done.load(SeqCst)
+    }
+
+    fn set_waiter(&self, waiter: Option<Thread>) {
+        self.lock().waiter = waiter;
+    }
+}
+
+impl<O> Future<O> {
+    pub(crate) fn new(engine: Arc<Engine>, index: u64) -> Self {
+        Self { shared: Arc::default(), engine, frame: None, index, output: PhantomData }
+    }
+
+    pub(crate) fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.shared) as Arc<dyn Sink>
+    }
+
+    pub(crate) fn of_frame(mut self, frame: FrameId) -> Self {
+        self.frame = Some(frame);
+        self
+    }
+
+    pub(crate) fn failed(self, error: Error) -> Self {
+        self.shared.deliver(self.index, Delivery::Failed(error));
+        self
+    }
+
+    /// Whether the task has ended, in whatever way.
+    pub fn is_done(&self) -> bool {
+        self.shared.is_done()
+    }
+
+    /// Cancels the task. One that has not begun never will; of one that runs, the worker is ended (and replaced).
+    ///
+    /// Returns `false` if the task had ended before. With `true` its outcome will be [`Kind::Cancelled`], unless it
+    /// finished at that very moment.
+    ///
+    /// [`Kind::Cancelled`]: crate::Kind::Cancelled
+    pub fn cancel(&self) -> bool {
+        let Some(frame) = self.frame else { return false };
+        !self.is_done() && self.engine.with(|core, now| core.sched.cancel(frame, true, now))
+    }
+}
+
+impl<O: DeserializeOwned> Future<O> {
+    /// Waits for the task to end.
+    ///
+    /// # Errors
+    /// Whatever became of the task instead of an output; see [`Kind`](crate::Kind).
+    pub fn wait(self) -> Result<O> {
+        self.engine.wait(&*self.shared, None);
+        self.take()
+    }
+
+    /// Waits for the task to end, but no longer than `timeout`: then `None`, and the task goes on. An outcome is given
+    /// once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> procpool::Result<()> {
+    /// # procpool::init();
+    /// # let pool = procpool::Pool::builder().workers(1).build()?;
+    /// let mut future = pool.submit(|ms| std::thread::sleep(Duration::from_millis(ms)), 60_000)?;
+    /// assert!(future.wait_timeout(Duration::from_millis(5)).is_none());
+    /// assert!(future.cancel());
+    /// assert_eq!(future.wait().unwrap_err().kind(), procpool::Kind::Cancelled);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<O>> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.engine.wait(&*self.shared, deadline).then(|| self.take())
+    }
+
+    fn take(&self) -> Result<O> {
+        let delivery = self.shared.lock().delivery.take();
+        match delivery {
+            Some(Delivery::Results(mut results)) => results.take(0, self.index),
+            Some(Delivery::Failed(error)) => Err(error),
+            None => Err(Error::usage("the outcome of this future was taken before")),
+        }
+    }
+}
+
+impl<O> fmt::Debug for Future<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Future").field("index", &self.index).field("done", &self.is_done()).finish()
+    }
+}
+
+impl<O: DeserializeOwned> IntoFuture for Future<O> {
+    type Output = Result<O>;
+    type IntoFuture = Outcome<O>;
+
+    fn into_future(self) -> Outcome<O> {
+        Outcome(self)
+    }
+}
+
+/// A [`Future`] as `.await` sees it.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Outcome<O>(Future<O>);
+
+impl<O: DeserializeOwned> std::future::Future for Outcome<O> {
+    type Output = Result<O>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<O>> {
+        {
+            let mut state = self.0.shared.lock();
+            if state.delivery.is_none() && !self.0.is_done() {
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.0.take())
+    }
+}

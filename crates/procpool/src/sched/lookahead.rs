@@ -1,0 +1,52 @@
+//! How many frames a worker should hold: enough to hide the hand-over, not so many that a slow one keeps others waiting.
+
+use std::collections::HashMap;
+
+use super::Nanos;
+
+/// Work that a worker should have in hand, as far as it can be told.
+const WINDOW: Nanos = 200_000;
+/// The most frames in hand.
+const DEEPEST: usize = 32;
+/// Before anything is known, and for long tasks: one to run and one to begin right after it.
+const SHALLOW: usize = 2;
+
+/// Run times, learnt per function: a worker that gets little work must not look slow.
+#[derive(Debug, Default)]
+pub(super) struct LookAhead {
+    per_task: HashMap<u64, f64>,
+}
+
+impl LookAhead {
+    /// `items` tasks of this function took `run_ns` together.
+    pub(super) fn learn(&mut self, function: u64, run_ns: u64, items: u32) {
+        let one = run_ns as f64 / f64::from(items.max(1));
+        self.per_task.entry(function).and_modify(|average| *average += (one - *average) / 8.0).or_insert(one);
+    }
+
+    /// How many frames of `items` tasks each a worker should hold.
+    pub(super) fn depth(&self, function: u64, items: u32) -> usize {
+        let Some(one) = self.per_task.get(&function) else { return SHALLOW };
+        let frame = (one * f64::from(items)).max(1.0);
+        ((WINDOW as f64 / frame) as usize).saturating_add(1).clamp(SHALLOW, DEEPEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_tasks_are_queued_deep_and_long_ones_shallow() {
+        let mut look_ahead = LookAhead::default();
+        assert_eq!(look_ahead.depth(1, 1), SHALLOW);
+        look_ahead.learn(1, 1_000, 1);
+        assert_eq!(look_ahead.depth(1, 1), DEEPEST);
+        assert_eq!(look_ahead.depth(1, 20), 11);
+        for _ in 0..100 {
+            look_ahead.learn(1, 5_000_000, 1);
+        }
+        assert_eq!(look_ahead.depth(1, 1), SHALLOW);
+        assert_eq!(look_ahead.depth(2, 1), SHALLOW, "another function is unknown");
+    }
+}

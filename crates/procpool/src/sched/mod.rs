@@ -1,0 +1,556 @@
+//! The scheduler: a state machine without I/O, clock or threads. Events go in as method calls with the time in
+//! nanoseconds, actions come out through [`Sched::take_actions`].
+//!
+//! Its unit is the frame: one or several tasks of one function that travel together. A frame's tasks end one by one, in
+//! order; `first` is the number of the next one to end.
+
+mod frames;
+mod lookahead;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub(crate) use frames::{FrameId, Spec};
+use frames::{Entry, Frames, Place};
+use lookahead::LookAhead;
+pub(crate) use workers::WorkerId;
+use workers::{Phase, Worker};
+
+/// Nanoseconds on a clock that only the caller reads.
+pub(crate) type Nanos = u64;
+
+const MILLISECOND: Nanos = 1_000_000;
+/// How many workers in a row may fail to start before the pool gives up.
+const START_TRIES: u32 = 3;
+
+/// Why a worker was ended by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// Its task ran longer than it may.
+    Timeout,
+    /// It used more memory than its task may; the bytes that were seen.
+    Memory(u64),
+    /// Its task was cancelled.
+    Cancel,
+    /// It broke the protocol.
+    Breach(&'static str),
+    /// The pool is being shut down, or is smaller now.
+    Shutdown,
+}
+
+/// Why a task ended without a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Its worker died while running it: by itself, or as `Doom` says.
+    Died(Option<Doom>),
+    /// It was cancelled before it began.
+    Cancelled,
+    /// The pool was shut down before it began.
+    Closed,
+    /// No worker can be started.
+    NoWorker,
+}
+
+/// What the caller must do. `P` is the caller's own data of a frame.
+#[derive(Debug)]
+pub(crate) enum Action<P> {
+    /// Start a process for this worker; report `ready` or `died`.
+    Start(WorkerId),
+    /// Hand the tasks `range` of the frame to the worker; report `refused` if there is no room.
+    Send { worker: WorkerId, frame: FrameId, range: (u32, u32), payload: P },
+    /// Try to take the frame back and report `revoked`.
+    Revoke { worker: WorkerId, frame: FrameId },
+    /// End the worker now; its death is reported by `died`.
+    Kill(WorkerId),
+    /// Let the worker end by itself: it has nothing to do and will get nothing more.
+    Retire(WorkerId),
+    /// The tasks `range` have ended without a result.
+    Fail { payload: P, range: (u32, u32), failure: Failure, worker: Option<WorkerId>, attempt: u32 },
+}
+
+/// What a result frame meant.
+#[derive(Debug)]
+pub(crate) struct Delivered<P> {
+    /// The caller's data of the frame.
+    pub(crate) payload: P,
+    /// How often the tasks had been begun before, counted from 1.
+    pub(crate) attempt: u32,
+}
+
+/// How the pool is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Closing {
+    No,
+    /// Finish what was accepted.
+    WhenDone,
+    /// End everything.
+    Now,
+}
+
+/// Counts for `Pool::stats`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) workers_started: u64,
+    pub(crate) workers_died: u64,
+    pub(crate) workers_died_busy: u64,
+    pub(crate) retries: u64,
+}
+
+/// The scheduler of one pool.
+#[derive(Debug)]
+pub(crate) struct Sched<P> {
+    frames: Frames<P>,
+    queue: VecDeque<FrameId>,
+    workers: BTreeMap<WorkerId, Worker>,
+    next_worker: u32,
+    target: usize,
+    closing: Closing,
+    failed_starts: u32,
+    look_ahead: LookAhead,
+    counts: Counts,
+    actions: Vec<Action<P>>,
+}
+
+impl<P: Clone> Sched<P> {
+    /// A scheduler for at most `target` workers; none is started before there is something to do.
+    pub(crate) fn new(target: usize) -> Self {
+        Self {
+            frames: Frames::default(),
+            queue: VecDeque::new(),
+            workers: BTreeMap::new(),
+            next_worker: 0,
+            target,
+            closing: Closing::No,
+            failed_starts: 0,
+            look_ahead: LookAhead::default(),
+            counts: Counts::default(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// What there is to do since the last call, in order.
+    pub(crate) fn take_actions(&mut self) -> Vec<Action<P>> {
+        std::mem::take(&mut self.actions)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The number of workers the pool is to have.
+    pub(crate) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Whether nothing is left of a pool that was closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closing != Closing::No && self.frames.is_empty() && self.workers.is_empty()
+    }
+
+    /// Accepts a frame, or gives it back if the pool is closed or cannot start workers.
+    pub(crate) fn submit(&mut self, payload: P, spec: Spec, now: Nanos) -> Result<FrameId, Failure> {
+        if self.closing != Closing::No {
+            return Err(Failure::Closed);
+        }
+        if self.is_broken() {
+            return Err(Failure::NoWorker);
+        }
+        let range = (0, spec.items);
+        let frame = self.frames.insert(Entry { payload, spec, range, attempt: 1, place: Place::Queued, cancel: None });
+        self.queue.push_back(frame);
+        self.dispatch(now);
+        Ok(frame)
+    }
+
+    /// The worker has said that it is ready.
+    pub(crate) fn ready(&mut self, worker: WorkerId, now: Nanos) {
+        let Some(w) = self.workers.get_mut(&worker) else { return };
+        if w.phase == Phase::Starting {
+            w.phase = Phase::Ready;
+            self.failed_starts = 0;
+        }
+        self.dispatch(now);
+    }
+
+    /// The worker says that it has finished `items` tasks of `frame`, from number `first` on.
+    ///
+    /// # Errors
+    /// If that is not what it was running.
+    pub(crate) fn finished(
+        &mut self,
+        worker: WorkerId,
+        frame: FrameId,
+        first: u32,
+        items: u32,
+        run_ns: u64,
+        now: Nanos,
+    ) -> Result<Delivered<P>, &'static str> {
+        let w = self.workers.get_mut(&worker).ok_or("it speaks after its end")?;
+        if w.sent.front() != Some(&frame) {
+            return Err("it answers a task that it was not running");
+        }
+        let entry = self.frames.get_mut(frame).ok_or("it answers a task that has ended")?;
+        if entry.range.0 != first || items == 0 || items > entry.range.1 - first {
+            return Err("it answers tasks that were not its next ones");
+        }
+        entry.range.0 += items;
+        w.front_since = now;
+        w.seen_progress = 0;
+        w.blocked = false;
+        self.look_ahead.learn(entry.spec.function, run_ns, items);
+        let delivered = Delivered { payload: entry.payload.clone(), attempt: entry.attempt };
+        if entry.range.0 == entry.range.1 {
+            w.sent.pop_front();
+            self.frames.remove(frame);
+            self.dispatch(now);
+        }
+        Ok(delivered)
+    }
+
+    /// There was no room to send the frame: it goes back to where it was.
+    pub(crate) fn refused(&mut self, worker: WorkerId, frame: FrameId) {
+        if let Some(w) = self.workers.get_mut(&worker) {
+            w.sent.retain(|f| *f != frame);
+            w.blocked = true;
+        }
+        self.requeue(frame);
+    }
+
+    /// Whether the frame could be taken back.
+    pub(crate) fn revoked(&mut self, worker: WorkerId, frame: FrameId, taken: bool, now: Nanos) {
+        let cancel = self.frames.get_mut(frame).and_then(|entry| entry.cancel);
+        if taken {
+            if let Some(w) = self.workers.get_mut(&worker) {
+                w.sent.retain(|f| *f != frame);
+                w.stubborn = None;
+            }
+            match cancel {
+                Some(_) => self.fail_whole(frame, Failure::Cancelled),
+                None => self.requeue(frame),
+            }
+            self.dispatch(now);
+        } else if cancel == Some(Cancel::Running) {
+            self.doom(worker, Doom::Cancel);
+        } else if let Some(w) = self.workers.get_mut(&worker) {
+            w.stubborn = Some(frame);
+        }
+    }
+
+    /// Ends a worker, for a reason that becomes the reason of its task's failure.
+    pub(crate) fn doom(&mut self, worker: WorkerId, doom: Doom) {
+        if let Some(w) = self.workers.get_mut(&worker)
+            && w.doom.is_none()
+        {
+            w.doom = Some(doom);
+            self.actions.push(Action::Kill(worker));
+        }
+    }
+
+    /// Whether the worker is being ended, or unknown.
+    pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_none_or(|w| w.doom.is_some())
+    }
+
+    /// The worker is gone. All results that it left have been reported before; `running` says whether it had begun the
+    /// next task of the frame it was at.
+    pub(crate) fn died(&mut self, worker: WorkerId, running: bool, now: Nanos) {
+        let Some(w) = self.workers.remove(&worker) else { return };
+        let busy = running && !w.sent.is_empty();
+        if w.phase == Phase::Starting && w.doom != Some(Doom::Shutdown) {
+            self.failed_starts += 1;
+        }
+        if w.phase != Phase::Retiring && w.doom != Some(Doom::Shutdown) {
+            self.counts.workers_died += 1;
+            self.counts.workers_died_busy += u64::from(busy);
+        }
+        for &frame in w.sent.iter().skip(1).rev() {
+            self.requeue(frame);
+        }
+        if let Some(&front) = w.sent.front() {
+            if busy { self.blame(front, worker, w.doom) } else { self.requeue(front) }
+        }
+        if self.is_broken() {
+            self.fail_queued(Failure::NoWorker);
+        }
+        self.dispatch(now);
+    }
+
+    /// Whether the frame has not ended.
+    pub(crate) fn knows(&self, frame: FrameId) -> bool {
+        self.frames.get(frame).is_some()
+    }
+
+    /// Cancels a frame. With `running`, a worker that has begun it is ended; else it may finish.
+    ///
+    /// Returns `false` if the frame has ended already.
+    pub(crate) fn cancel(&mut self, frame: FrameId, running: bool, now: Nanos) -> bool {
+        let Some(entry) = self.frames.get_mut(frame) else { return false };
+        match entry.place {
+            Place::Queued => {
+                self.queue.retain(|f| *f != frame);
+                self.fail_whole(frame, Failure::Cancelled);
+                self.dispatch(now);
+            }
+            Place::Sent(worker) => {
+                entry.cancel = Some(if running { Cancel::Running } else { Cancel::Unbegun });
+                self.actions.push(Action::Revoke { worker, frame });
+            }
+        }
+        true
+    }
+
+    /// Cancels every frame that has not begun.
+    pub(crate) fn cancel_pending(&mut self, now: Nanos) {
+        let waiting: Vec<FrameId> = self.workers.values().flat_map(|w| w.sent.iter().copied()).collect();
+        self.fail_queued(Failure::Cancelled);
+        for frame in waiting {
+            self.cancel(frame, false, now);
+        }
+        self.dispatch(now);
+    }
+
+    /// Changes the number of workers. Superfluous ones finish their task first.
+    pub(crate) fn resize(&mut self, target: usize, now: Nanos) {
+        self.target = target;
+        self.dispatch(now);
+    }
+
+    /// Accepts nothing more. With `at_once`, cancels what waits and ends what runs; else finishes everything first.
+    pub(crate) fn close(&mut self, at_once: bool, now: Nanos) {
+        let closing = if at_once { Closing::Now } else { Closing::WhenDone };
+        if closing > self.closing {
+            self.closing = closing;
+        }
+        if at_once {
+            self.fail_queued(Failure::Closed);
+            let all: Vec<WorkerId> = self.workers.keys().copied().collect();
+            for worker in all {
+                self.doom(worker, Doom::Shutdown);
+            }
+        }
+        self.dispatch(now);
+    }
+
+    /// Looks at the clock. `progress` tells how many tasks of its present frame a worker has finished.
+    pub(crate) fn tick(&mut self, now: Nanos, progress: impl Fn(WorkerId) -> u32) {
+        let mut overdue = Vec::new();
+        for (&id, w) in &mut self.workers {
+            w.blocked = false;
+            let Some(timeout) = w.sent.front().and_then(|f| self.frames.get(*f)).and_then(|e| e.spec.timeout) else {
+                continue;
+            };
+            let seen = progress(id);
+            if seen != w.seen_progress {
+                w.seen_progress = seen;
+                w.front_since = now;
+            }
+            if now >= w.front_since.saturating_add(timeout) {
+                overdue.push(id);
+            }
+        }
+        for worker in overdue {
+            self.doom(worker, Doom::Timeout);
+        }
+        self.dispatch(now);
+    }
+
+    /// When [`Sched::tick`] is next needed, if at all.
+    pub(crate) fn next_tick(&self, now: Nanos) -> Option<Nanos> {
+        let blocked = self.workers.values().any(|w| w.blocked).then_some(now + MILLISECOND);
+        let deadlines = self.workers.values().filter(|w| w.doom.is_none()).filter_map(|w| {
+            let entry = self.frames.get(*w.sent.front()?)?;
+            let timeout = entry.spec.timeout?;
+            let last_task = entry.range.1 - entry.range.0 == 1;
+            // Inside a frame of several tasks the clock starts anew with each; look often enough to see that.
+            Some(if last_task { w.front_since.saturating_add(timeout) } else { now + timeout / 8 + 1 })
+        });
+        deadlines.chain(blocked).min()
+    }
+
+    /// The frame that the worker is at, and the number of its next task.
+    pub(crate) fn front(&self, worker: WorkerId) -> Option<(FrameId, u32, &P)> {
+        let frame = *self.workers.get(&worker)?.sent.front()?;
+        let entry = self.frames.get(frame)?;
+        Some((frame, entry.range.0, &entry.payload))
+    }
+
+    /// Whether no worker is there and none can be started.
+    fn is_broken(&self) -> bool {
+        self.failed_starts >= START_TRIES && !self.workers.values().any(|w| w.phase == Phase::Ready)
+    }
+
+    /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
+    fn dispatch(&mut self, now: Nanos) {
+        self.retire_superfluous();
+        self.hand_out(now);
+        if self.closing != Closing::No && self.frames.is_empty() {
+            self.retire_all();
+            return;
+        }
+        self.start_missing();
+        if self.queue.is_empty() {
+            self.rebalance();
+        }
+    }
+
+    fn hand_out(&mut self, now: Nanos) {
+        while let Some(&frame) = self.queue.front() {
+            let Some(entry) = self.frames.get_mut(frame) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
+            let free = self.workers.iter_mut().filter(|(_, w)| w.takes(depth)).min_by_key(|(_, w)| w.sent.len());
+            let Some((&worker, w)) = free else { return };
+            self.queue.pop_front();
+            if w.sent.is_empty() {
+                w.front_since = now;
+                w.seen_progress = 0;
+            }
+            w.sent.push_back(frame);
+            entry.place = Place::Sent(worker);
+            let (range, payload) = (entry.range, entry.payload.clone());
+            self.actions.push(Action::Send { worker, frame, range, payload });
+        }
+    }
+
+    fn start_missing(&mut self) {
+        if self.failed_starts >= START_TRIES {
+            return;
+        }
+        let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();
+        let idle = self.workers.values().filter(|w| w.phase == Phase::Ready && w.sent.is_empty()).count();
+        let starting = self.workers.values().filter(|w| w.phase == Phase::Starting).count();
+        let wanted = (self.queue.len() + behind).saturating_sub(idle + starting);
+        let missing = self.target.saturating_sub(self.workers.values().filter(|w| w.counts()).count());
+        for _ in 0..wanted.min(missing) {
+            let worker = WorkerId(self.next_worker);
+            self.next_worker += 1;
+            self.workers.insert(worker, Worker::new());
+            self.counts.workers_started += 1;
+            self.actions.push(Action::Start(worker));
+        }
+    }
+
+    /// Takes a waiting frame from the fullest worker for each idle one.
+    fn rebalance(&mut self) {
+        let idle = self.workers.values().filter(|w| w.takes(1)).count();
+        for _ in 0..idle {
+            let victim = self.workers.iter().filter(|(_, w)| w.can_give()).max_by_key(|(_, w)| w.sent.len());
+            let Some((&worker, w)) = victim else { return };
+            let Some(&frame) = w.sent.back() else { return };
+            if self.frames.get(frame).is_some_and(|entry| entry.cancel.is_some()) {
+                return;
+            }
+            self.actions.push(Action::Revoke { worker, frame });
+            if let Some(w) = self.workers.get_mut(&worker) {
+                w.stubborn = Some(frame);
+            }
+        }
+    }
+
+    fn retire_superfluous(&mut self) {
+        let mut left = self.workers.values().filter(|w| w.counts()).count().saturating_sub(self.target);
+        // Idle and starting workers first, then the youngest.
+        let mut order: Vec<_> = self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
+        if left == 0 {
+            return;
+        }
+        order.sort_by_key(|&(sent, id)| (sent, std::cmp::Reverse(id)));
+        for (_, worker) in order {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            self.retire(worker);
+        }
+    }
+
+    fn retire_all(&mut self) {
+        let all: Vec<WorkerId> = self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, _)| id).collect();
+        for worker in all {
+            self.retire(worker);
+        }
+    }
+
+    fn retire(&mut self, worker: WorkerId) {
+        let Some(w) = self.workers.get_mut(&worker) else { return };
+        if w.phase == Phase::Starting {
+            // It may never get as far as reading that it is not needed.
+            self.doom(worker, Doom::Shutdown);
+            return;
+        }
+        w.phase = Phase::Retiring;
+        let ahead: Vec<FrameId> = w.sent.iter().skip(1).copied().collect();
+        for frame in ahead {
+            self.actions.push(Action::Revoke { worker, frame });
+        }
+        self.actions.push(Action::Retire(worker));
+    }
+
+    /// The task at the head of `frame` ends with its worker, or is tried again; the tasks behind it are not to blame.
+    fn blame(&mut self, frame: FrameId, worker: WorkerId, doom: Option<Doom>) {
+        let Some(mut entry) = self.frames.remove(frame) else { return };
+        let (at, end) = entry.range;
+        if at + 1 < end {
+            let rest = Entry { range: (at + 1, end), ..entry.clone() };
+            self.requeue_entry(rest);
+        }
+        entry.range = (at, at + 1);
+        let may_retry = !matches!(doom, Some(Doom::Cancel | Doom::Shutdown)) && entry.cancel.is_none();
+        if may_retry && entry.attempt <= entry.spec.retries && self.closing != Closing::Now {
+            entry.attempt += 1;
+            self.counts.retries += 1;
+            self.requeue_entry(entry);
+            return;
+        }
+        self.actions.push(Action::Fail {
+            payload: entry.payload,
+            range: entry.range,
+            failure: Failure::Died(doom),
+            worker: Some(worker),
+            attempt: entry.attempt,
+        });
+    }
+
+    fn requeue(&mut self, frame: FrameId) {
+        let Some(entry) = self.frames.get_mut(frame) else { return };
+        entry.place = Place::Queued;
+        if entry.cancel.is_some() {
+            self.fail_whole(frame, Failure::Cancelled);
+        } else if self.closing == Closing::Now {
+            self.fail_whole(frame, Failure::Closed);
+        } else {
+            self.queue.push_front(frame);
+        }
+    }
+
+    /// Queues an entry whose tasks were never begun (or are to be tried again) at the front, under a number of its own.
+    fn requeue_entry(&mut self, entry: Entry<P>) {
+        let frame = self.frames.insert(entry);
+        self.requeue(frame);
+    }
+
+    fn fail_queued(&mut self, failure: Failure) {
+        for frame in std::mem::take(&mut self.queue) {
+            self.fail_whole(frame, failure);
+        }
+    }
+
+    fn fail_whole(&mut self, frame: FrameId, failure: Failure) {
+        if let Some(Entry { payload, range, attempt, .. }) = self.frames.remove(frame) {
+            self.actions.push(Action::Fail { payload, range, failure, worker: None, attempt });
+        }
+    }
+}
+
+/// How far a cancellation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    Unbegun,
+    Running,
+}

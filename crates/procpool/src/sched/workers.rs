@@ -1,0 +1,65 @@
+//! The workers as the scheduler sees them.
+
+use std::collections::VecDeque;
+
+use super::{Doom, FrameId, Nanos};
+
+/// Names a worker; a replacement gets a new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WorkerId(pub(crate) u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its process is being started.
+    Starting,
+    /// It takes tasks.
+    Ready,
+    /// It finishes what it has begun and ends.
+    Retiring,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) phase: Phase,
+    /// What was sent and has not ended, oldest first. It runs the first one, if any.
+    pub(super) sent: VecDeque<FrameId>,
+    /// Since when the next task of the first frame can have been running, at the earliest.
+    pub(super) front_since: Nanos,
+    /// The progress inside the first frame that was last seen.
+    pub(super) seen_progress: u32,
+    /// There was no room to send; try again after a result or a tick.
+    pub(super) blocked: bool,
+    /// A frame that we are taking or could not take back; do not try it again.
+    pub(super) stubborn: Option<FrameId>,
+    /// Why it is being ended.
+    pub(super) doom: Option<Doom>,
+}
+
+impl Worker {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Starting,
+            sent: VecDeque::new(),
+            front_since: 0,
+            seen_progress: 0,
+            blocked: false,
+            stubborn: None,
+            doom: None,
+        }
+    }
+
+    /// Whether it may get another frame, if it may hold `depth`.
+    pub(super) fn takes(&self, depth: usize) -> bool {
+        self.phase == Phase::Ready && self.doom.is_none() && !self.blocked && self.sent.len() < depth
+    }
+
+    /// Whether it holds a frame that it has probably not begun.
+    pub(super) fn can_give(&self) -> bool {
+        self.sent.len() >= 2 && self.stubborn != self.sent.back().copied()
+    }
+
+    /// Whether it counts towards the size of the pool.
+    pub(super) fn counts(&self) -> bool {
+        self.phase != Phase::Retiring && self.doom.is_none()
+    }
+}

@@ -1,0 +1,146 @@
+//! A frame as the parent keeps it, and what comes back.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::attach::{self, Attachment};
+use crate::call::{self, Function};
+use crate::error::{Blame, Error, Kind, Result};
+use crate::os::memory::Frozen;
+use crate::sched::Nanos;
+use crate::wire::control::PanicReport;
+use crate::wire::items::{Status, split_result};
+
+/// One or several tasks of one function, kept until they have ended: should their worker die, others need it.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) function: Function,
+    /// The encoded inputs; empty if they are in the memfd.
+    pub(crate) payload: Vec<u8>,
+    pub(crate) memfd: Option<OwnedFd>,
+    /// What the inputs refer to.
+    pub(crate) attachments: Vec<Attachment>,
+    /// What `map_with` shares.
+    pub(crate) state: Option<Arc<SharedBlob>>,
+    /// Where the results go.
+    pub(crate) sink: Arc<dyn Sink>,
+    /// The number of the first task among those of its sink.
+    pub(crate) first_index: u64,
+    pub(crate) timeout: Option<Nanos>,
+    /// Bytes of resident memory.
+    pub(crate) memory_limit: Option<u64>,
+}
+
+/// The encoded state of a `map_with`.
+#[derive(Debug)]
+pub(crate) struct SharedBlob {
+    pub(crate) number: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where results go. Called without any lock of the engine.
+pub(crate) trait Sink: Debug + Send + Sync {
+    /// The tasks from number `first` on have ended like this.
+    fn deliver(&self, first: u64, delivery: Delivery);
+}
+
+/// How tasks ended.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// Consecutive tasks whose worker sent something.
+    Results(Results),
+    /// One task without a result.
+    Failed(Error),
+}
+
+/// A result frame, checked but not decoded.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(super) bytes: Vec<u8>,
+    pub(super) items: Vec<(Status, Range<usize>)>,
+    pub(super) attached: HashMap<u64, Vec<OwnedFd>>,
+    pub(super) origin: Origin,
+    /// How long the tasks ran together, as the worker says.
+    pub(crate) run_ns: u64,
+}
+
+/// Whose results they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) name: &'static str,
+    pub(crate) pid: Option<u32>,
+    pub(crate) attempt: u32,
+}
+
+impl Results {
+    /// How many tasks.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Decodes the outcome of the `k`-th task, which is number `index` of its sink. Each can be taken once.
+    pub(crate) fn take<O: DeserializeOwned>(&mut self, k: usize, index: u64) -> Result<O> {
+        let Some((status, range)) = self.items.get(k).cloned() else {
+            return Err(Error::new(Kind::Decode, Blame::Worker, "its result is missing"));
+        };
+        let bytes = &self.bytes[range];
+        if status != Status::Attached {
+            return self.origin.outcome(status, bytes, index);
+        }
+        let fds = number_of(bytes).and_then(|number| self.attached.remove(&number));
+        self.origin.attached_outcome(fds.unwrap_or_default(), index)
+    }
+}
+
+/// The number under which an attached item travels.
+pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+impl Origin {
+    /// The outcome of a task whose result item came in a memfd, the first of `fds`.
+    pub(crate) fn attached_outcome<O: DeserializeOwned>(self, mut fds: Vec<OwnedFd>, index: u64) -> Result<O> {
+        let broken = |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
+        if fds.is_empty() {
+            return Err(broken("no memory came with it"));
+        }
+        let frozen = Frozen::map(fds.remove(0)).map_err(|e| broken(&e.to_string()))?;
+        match split_result(frozen.bytes()) {
+            Some((status, item, [])) if status != Status::Attached => {
+                attach::supply(fds, || self.outcome(status, item, index))
+            }
+            _ => Err(broken("it is not a result")),
+        }
+    }
+
+    fn outcome<O: DeserializeOwned>(self, status: Status, bytes: &[u8], index: u64) -> Result<O> {
+        let text = || String::from_utf8_lossy(bytes);
+        Err(match status {
+            Status::Ok => match call::decode::<O>(bytes) {
+                Ok(value) => return Ok(value),
+                Err(why) => self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index),
+            },
+            Status::Panicked => {
+                let report: PanicReport = crate::wire::control::decode(bytes).unwrap_or_default();
+                self.error(Kind::Panicked, Blame::Task, report.message, index)
+                    .with_panic(report.location, report.backtrace)
+            }
+            Status::EncodeFailed => {
+                self.error(Kind::Encode, Blame::Task, format!("its output cannot be encoded: {}", text()), index)
+            }
+            Status::DecodeFailed => {
+                self.error(Kind::Decode, Blame::Task, format!("its input cannot be decoded: {}", text()), index)
+            }
+            Status::Attached => self.error(Kind::Decode, Blame::Worker, "its output did not arrive".into(), index),
+        })
+    }
+
+    fn error(self, kind: Kind, blame: Blame, message: String, index: u64) -> Error {
+        Error::new(kind, blame, message).with_task(self.name, index).with_worker(self.pid, self.attempt)
+    }
+}

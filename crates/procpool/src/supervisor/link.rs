@@ -1,0 +1,366 @@
+//! The parent's side of one worker: its body, socket and rings, and what was sent to it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Delivery, Frame, Origin, Outbox, Results, TaskCounts, frame::number_of};
+use crate::os::bell::futex_wake;
+use crate::os::process::{Child, Exit};
+use crate::os::socket::{MAX_MESSAGE, Received, Socket};
+use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, TaskHeader, TaskProducer};
+use crate::sched::{FrameId, Nanos, Sched, WorkerId};
+use crate::wire::control::{self, BLOB_MAX, Blob, ToParent, ToWorker};
+use crate::wire::items::{Status, index_results};
+
+/// What a worker is.
+#[derive(Debug)]
+pub(super) enum Body {
+    Process(Child),
+    Thread,
+}
+
+/// A frame in the worker's ring.
+#[derive(Debug)]
+pub(super) struct Sent {
+    frame: FrameId,
+    slot: u32,
+    /// One past its last task.
+    end: u32,
+}
+
+/// What a worker said by its socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Ready,
+    Unable(String),
+    /// Nothing that concerns the scheduler.
+    Nothing,
+    /// It has closed its end.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    body: Body,
+    socket: Socket,
+    region: Region,
+    tasks: TaskProducer,
+    results: ResultConsumer,
+    sent: VecDeque<Sent>,
+    /// States of `map_with` that the worker has.
+    states: HashSet<u64>,
+    next_attachment: u64,
+    /// Large results that came by the socket and were not claimed yet by a result item.
+    arrived: HashMap<u64, Vec<OwnedFd>>,
+    words: VecDeque<Word>,
+    ready: bool,
+    pub(super) started: Instant,
+}
+
+/// An honest worker has at most one unclaimed large result; each costs descriptors.
+const MAX_ARRIVED: usize = 64;
+
+impl Link {
+    pub(super) fn new(body: Body, socket: Socket, region: Region) -> Self {
+        Self {
+            body,
+            socket,
+            tasks: TaskProducer::new(&region),
+            results: ResultConsumer::new(&region),
+            region,
+            sent: VecDeque::new(),
+            states: HashSet::new(),
+            next_attachment: 1,
+            arrived: HashMap::new(),
+            words: VecDeque::new(),
+            ready: false,
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.body {
+            Body::Process(child) => Some(child.as_fd()),
+            Body::Thread => None,
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.body {
+            Body::Process(child) => Some(child.pid()),
+            Body::Thread => None,
+        }
+    }
+
+    /// Whether something was sent to it that has not ended.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        !self.ready
+    }
+
+    pub(super) fn has_results(&self) -> bool {
+        !self.results.is_empty()
+    }
+
+    /// How many tasks of its present frame the worker says it has finished but not shown.
+    pub(super) fn progress(&self) -> u32 {
+        self.results.progress()
+    }
+
+    /// Puts the tasks `range` of a frame into the ring. `false` if there is no room now.
+    pub(super) fn send(
+        &mut self,
+        frame: FrameId,
+        range: (u32, u32),
+        payload: &Arc<Frame>,
+        listener: Listener,
+    ) -> Result<bool, Breach> {
+        let mut attachment = 0;
+        if payload.memfd.is_some() || !payload.attachments.is_empty() {
+            if !self.ship(payload) {
+                return Ok(false);
+            }
+            attachment = self.next_attachment;
+            self.next_attachment += 1;
+        }
+        if let Some(state) = &payload.state
+            && !self.states.contains(&state.number)
+        {
+            if !self.ship_state(state.number, &state.bytes) {
+                return Ok(false);
+            }
+            self.states.insert(state.number);
+        }
+        let header = TaskHeader {
+            frame: frame.0,
+            function: payload.function.offset,
+            items: range.1,
+            first: range.0,
+            shared_state: payload.state.as_ref().map_or(0, |state| state.number),
+            attachment,
+        };
+        if !self.is_busy() {
+            self.region.set_listener(listener);
+        }
+        let Some(slot) = self.tasks.push(&header, &payload.payload)? else { return Ok(false) };
+        self.sent.push_back(Sent { frame, slot, end: range.1 });
+        Ok(true)
+    }
+
+    /// Sends what the ring cannot hold. `false` if the worker does not read its socket at present, or the system is short
+    /// of something: the scheduler tries again.
+    fn ship(&self, payload: &Frame) -> bool {
+        let message = ToWorker::Attach { number: self.next_attachment, payload: payload.memfd.is_some() };
+        let fresh: Result<Vec<OwnedFd>, _> = payload.attachments.iter().map(|a| a.to_send()).collect();
+        let Ok(fresh) = fresh else { return false };
+        let mut fds: Vec<BorrowedFd<'_>> = payload.memfd.iter().map(AsFd::as_fd).collect();
+        fds.extend(fresh.iter().map(AsFd::as_fd));
+        self.socket.send(&control::encode(&message), &fds, false).is_ok()
+    }
+
+    fn ship_state(&self, number: u64, bytes: &[u8]) -> bool {
+        let message = |bytes| control::encode(&ToWorker::State { number, bytes });
+        if bytes.len() <= BLOB_MAX {
+            return self.socket.send(&message(Blob::Inline(bytes.to_vec())), &[], false).is_ok();
+        }
+        crate::os::memory::create_frozen("procpool-state", bytes)
+            .is_ok_and(|memfd| self.socket.send(&message(Blob::Memfd), &[memfd.as_fd()], false).is_ok())
+    }
+
+    /// Tells the worker that a state is not needed any more.
+    pub(super) fn drop_state(&mut self, number: u64) {
+        if self.states.remove(&number) {
+            // If the socket is full the worker keeps the state until it ends: memory, not correctness.
+            let _ = self.socket.send(&control::encode(&ToWorker::DropState { number }), &[], false);
+        }
+    }
+
+    /// Takes a frame back; whether that worked, or `None` if it is not in the ring any more.
+    pub(super) fn revoke(&mut self, frame: FrameId) -> Option<bool> {
+        let at = self.sent.iter().position(|sent| sent.frame == frame)?;
+        let taken = self.tasks.revoke(self.sent[at].slot);
+        if taken {
+            self.sent.remove(at);
+        }
+        Some(taken)
+    }
+
+    /// Tells the worker to end when its ring is empty. `false` if it cannot be told.
+    pub(super) fn retire(&self) -> bool {
+        self.socket.send(&control::encode(&ToWorker::Exit), &[], false).is_ok()
+    }
+
+    /// Ends the worker now; a thread ends after its present frame.
+    pub(super) fn kill(&self) {
+        match &self.body {
+            Body::Process(child) => {
+                child.kill();
+                child.kill_group();
+            }
+            Body::Thread => self.socket.shut_down(),
+        }
+    }
+
+    /// What the worker has said by its socket since the last time.
+    pub(super) fn listen(&mut self) -> Result<Vec<Word>, Breach> {
+        self.read_socket()?;
+        Ok(self.words.drain(..).collect())
+    }
+
+    fn read_socket(&mut self) -> Result<(), Breach> {
+        if self.words.back() == Some(&Word::Closed) {
+            return Ok(());
+        }
+        let mut buf = vec![0; MAX_MESSAGE];
+        loop {
+            let word = match self.socket.receive(&mut buf, false) {
+                Ok(Received::Empty) => return Ok(()),
+                Ok(Received::Closed) | Err(_) => Word::Closed,
+                Ok(Received::Message(len, fds)) => self.understand(&buf[..len], fds)?,
+            };
+            let closed = word == Word::Closed;
+            if word != Word::Nothing {
+                self.words.push_back(word);
+            }
+            if closed {
+                return Ok(());
+            }
+        }
+    }
+
+    fn understand(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<Word, Breach> {
+        match control::decode::<ToParent>(bytes).ok_or(Breach("it sent a message that is none"))? {
+            ToParent::Ready if !self.ready => {
+                self.ready = true;
+                Ok(Word::Ready)
+            }
+            ToParent::Unable { reason } if !self.ready => Ok(Word::Unable(reason)),
+            ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
+                self.arrived.insert(number, fds);
+                Ok(Word::Nothing)
+            }
+            _ => Err(Breach("it sent a message out of turn")),
+        }
+    }
+
+    /// Takes every published result.
+    pub(super) fn drain(
+        &mut self,
+        worker: WorkerId,
+        sched: &mut Sched<Arc<Frame>>,
+        tasks: &mut TaskCounts,
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), Breach> {
+        if self.sent.is_empty() {
+            return Ok(());
+        }
+        let mut taken = false;
+        while let Some(committed) = self.results.pop()? {
+            taken = true;
+            self.accept(committed, worker, sched, tasks, now, out)?;
+        }
+        if taken && self.region.take_worker_sleep(FULL) {
+            out.wakes.push(self.region.clone());
+        }
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        committed: Committed,
+        worker: WorkerId,
+        sched: &mut Sched<Arc<Frame>>,
+        tasks: &mut TaskCounts,
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> Result<(), Breach> {
+        let Committed { frame, first, items, run_ns, bytes } = committed;
+        let index = index_results(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
+        let mut attached = HashMap::new();
+        for (_, range) in index.iter().filter(|(status, _)| *status == Status::Attached) {
+            let number = number_of(&bytes[range.clone()]).ok_or(Breach("it names a large result wrongly"))?;
+            // The worker sends the message before it publishes the item that names it.
+            self.read_socket()?;
+            let fds = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
+            attached.insert(number, fds);
+        }
+        let delivered = sched.finished(worker, FrameId(frame), first, items, run_ns, now).map_err(Breach)?;
+        if self.sent.front().is_some_and(|sent| sent.end == first + items) {
+            self.sent.pop_front();
+        }
+        let failed = index.iter().filter(|(status, _)| !matches!(status, Status::Ok | Status::Attached)).count();
+        tasks.failed += failed as u64;
+        tasks.ok += (index.len() - failed) as u64;
+        let frame = delivered.payload;
+        let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
+        let results = Results { bytes, items: index, attached, origin, run_ns };
+        let first_index = frame.first_index + u64::from(first);
+        out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
+        Ok(())
+    }
+
+    /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a
+    /// task. What does not fit together is not believed, and then it was running whatever it had claimed.
+    pub(super) fn last_words(
+        &mut self,
+        worker: WorkerId,
+        sched: &mut Sched<Arc<Frame>>,
+        tasks: &mut TaskCounts,
+        now: Nanos,
+        out: &mut Outbox,
+    ) -> bool {
+        if self.drain(worker, sched, tasks, now, out).is_err() {
+            return true;
+        }
+        let Some(front) = self.sent.front() else { return false };
+        if !self.tasks.is_claimed(front.slot) {
+            return false;
+        }
+        let (frame, end) = (front.frame, front.end);
+        let Some((_, next, _)) = sched.front(worker) else { return true };
+        let Ok(open) = self.results.open_result() else { return true };
+        let (done, running) = (open.done, open.running);
+        if done.frame != frame.0 || done.first != next || done.items > end - next {
+            return self.results.was_carrying();
+        }
+        let finished = done.items;
+        if finished > 0 && self.accept(done, worker, sched, tasks, now, out).is_err() {
+            return true;
+        }
+        (running || self.results.was_carrying()) && finished < end - next
+    }
+
+    /// Ends what is left of the worker's group and learns how it ended.
+    pub(super) fn reap(&self) -> Option<Exit> {
+        match &self.body {
+            Body::Process(child) => {
+                child.kill_group();
+                child.reap()
+            }
+            Body::Thread => None,
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // A worker that waits for room must find out that nobody reads any more.
+        if self.region.take_worker_sleep(FULL) {
+            futex_wake(self.region.worker_word());
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The parent's side: turns what the workers and the operating system do into events of the scheduler, and its actions
+//! into calls of the operating system.
+//!
+//! Everything shared is in [`Core`], behind one lock. What may call foreign code or the kernel (completing a future,
+//! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
+
+mod frame;
+mod launch;
+mod link;
+mod receive;
+mod thread;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+pub(crate) use frame::{Delivery, Frame, Origin, Results, SharedBlob, Sink};
+pub(crate) use launch::{Initializer, Launch, call_message, start_process};
+use link::Link;
+pub(crate) use receive::Waiting;
+
+use crate::error::{Blame, Error, Kind, Result};
+use crate::os::bell::{Bell, futex_wake};
+use crate::os::process::{Exit, signal_name};
+use crate::ring::{Breach, Listener, Region};
+use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId};
+
+/// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    core: Mutex<Core>,
+    /// Signalled when nothing is left of a closed pool.
+    ended: Condvar,
+    /// Rung for the thread that waits for a result.
+    leader_bell: Bell,
+    /// Whether that thread sleeps on its bell.
+    leader_sleeps: AtomicBool,
+    /// Rung for the supervisor thread.
+    supervisor_bell: Bell,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    supervisor_id: std::sync::OnceLock<ThreadId>,
+    launch: Launch,
+    epoch: Instant,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) sched: Sched<Arc<Frame>>,
+    links: HashMap<WorkerId, Link>,
+    /// Workers to be started by the supervisor thread.
+    starts: Vec<WorkerId>,
+    /// Who drains the result rings when a worker has something.
+    listener: Listener,
+    /// Whether a thread that waits for a result does the receiving.
+    led: bool,
+    /// Threads that wait for a result while another one leads.
+    followers: Vec<std::thread::Thread>,
+    /// Until when the supervisor thread sleeps, if not for ever.
+    planned_wake: Option<Nanos>,
+    /// Why the last worker could not start.
+    start_error: Option<Error>,
+    /// The worker whose death is being reported.
+    obituary: Option<(WorkerId, Obituary)>,
+    over: bool,
+    tasks: TaskCounts,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy)]
+struct Obituary {
+    pid: Option<u32>,
+    exit: Option<Exit>,
+}
+
+/// Tasks by outcome.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TaskCounts {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+}
+
+/// What is to be done once the lock is released.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    deliveries: Vec<(Arc<dyn Sink>, u64, Delivery)>,
+    wakes: Vec<Region>,
+    ring_supervisor: bool,
+}
+
+/// How often memory limits are checked.
+const MEMORY_WATCH: Duration = Duration::from_millis(20);
+
+impl Engine {
+    /// Starts the supervisor thread of a pool. No worker is started before there is a task.
+    pub(crate) fn start(workers: usize, launch: Launch) -> Result<Arc<Self>> {
+        let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
+        let engine = Arc::new(Self {
+            core: Mutex::new(Core {
+                sched: Sched::new(workers),
+                links: HashMap::new(),
+                starts: Vec::new(),
+                listener: Listener::Supervisor,
+                led: false,
+                followers: Vec::new(),
+                planned_wake: None,
+                start_error: None,
+                obituary: None,
+                over: false,
+                tasks: TaskCounts::default(),
+            }),
+            ended: Condvar::new(),
+            leader_bell: bell()?,
+            leader_sleeps: AtomicBool::new(false),
+            supervisor_bell: bell()?,
+            supervisor: Mutex::new(None),
+            supervisor_id: std::sync::OnceLock::new(),
+            launch,
+            epoch: Instant::now(),
+        });
+        let handle = thread::spawn(Arc::clone(&engine))?;
+        let _ = engine.supervisor_id.set(handle.thread().id());
+        *engine.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Ok(engine)
+    }
+
+    /// Nanoseconds since the pool began.
+    pub(crate) fn now(&self) -> Nanos {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `change` under the lock, then everything that follows from it.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Core, Nanos) -> R) -> R {
+        let mut out = Outbox::default();
+        let result = {
+            let mut core = self.lock();
+            let now = self.now();
+            let result = change(&mut core, now);
+            core.pump(now, &mut out);
+            result
+        };
+        self.flush(out);
+        result
+    }
+
+    /// Accepts a frame.
+    pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
+        self.with(|core, now| {
+            core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))
+        })
+    }
+
+    /// Does what was put off until the lock was released.
+    fn flush(&self, out: Outbox) {
+        for region in out.wakes {
+            futex_wake(region.worker_word());
+        }
+        if out.ring_supervisor {
+            self.supervisor_bell.ring();
+        }
+        let delivered = !out.deliveries.is_empty();
+        for (sink, first, delivery) in out.deliveries {
+            sink.deliver(first, delivery);
+        }
+        // The leader may be waiting for just this, and only its bell wakes it.
+        if delivered && self.leader_sleeps.load(SeqCst) {
+            self.leader_bell.ring();
+        }
+    }
+
+    /// Closes the pool and waits until nothing of it is left. On the supervisor's own thread (a callback dropped the pool)
+    /// there is no waiting: the thread ends right after.
+    pub(crate) fn close(&self, at_once: bool) {
+        self.with(|core, now| core.sched.close(at_once, now));
+        self.supervisor_bell.ring();
+        if self.supervisor_id.get() == Some(&std::thread::current().id()) {
+            return;
+        }
+        let mut core = self.lock();
+        while !core.over {
+            core = self.ended.wait(core).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(core);
+        let handle = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(handle) = handle {
+            let _ = handle.join();
+        }
+    }
+
+    /// Closes the pool at once without waiting; its threads end when their tasks do.
+    pub(crate) fn abandon(&self) {
+        self.with(|core, now| core.sched.close(true, now));
+        self.supervisor_bell.ring();
+    }
+
+    /// Whether the workers are threads.
+    pub(crate) fn is_threads(&self) -> bool {
+        matches!(self.launch, Launch::Threads { .. })
+    }
+}
+
+impl Core {
+    /// Carries out the scheduler's actions until there are none.
+    fn pump(&mut self, now: Nanos, out: &mut Outbox) {
+        loop {
+            let actions = self.sched.take_actions();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                self.act(action, now, out);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action<Arc<Frame>>, now: Nanos, out: &mut Outbox) {
+        match action {
+            Action::Start(worker) => {
+                self.starts.push(worker);
+                out.ring_supervisor = true;
+            }
+            Action::Send { worker, frame, range, payload } => self.send(worker, frame, range, &payload, now, out),
+            Action::Revoke { worker, frame } => {
+                let Some(link) = self.links.get_mut(&worker) else { return };
+                if let Some(taken) = link.revoke(frame) {
+                    self.sched.revoked(worker, frame, taken, now);
+                }
+            }
+            Action::Kill(worker) => {
+                if let Some(link) = self.links.get_mut(&worker) {
+                    link.kill();
+                } else if let Some(at) = self.starts.iter().position(|w| *w == worker) {
+                    self.starts.remove(at);
+                    self.sched.died(worker, false, now);
+                }
+            }
+            Action::Retire(worker) => {
+                if let Some(link) = self.links.get_mut(&worker)
+                    && !link.retire()
+                {
+                    self.sched.doom(worker, Doom::Shutdown);
+                }
+            }
+            Action::Fail { payload, range, failure, worker, attempt } => {
+                for item in range.0..range.1 {
+                    let index = payload.first_index + u64::from(item);
+                    let error =
+                        self.error_of(failure, worker.map(|w| (w, &*payload)), attempt).with_task(payload.function.name, index);
+                    out.deliveries.push((Arc::clone(&payload.sink), index, Delivery::Failed(error)));
+                    self.tasks.failed += 1;
+                }
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        worker: WorkerId,
+        frame: FrameId,
+        range: (u32, u32),
+        payload: &Arc<Frame>,
+        now: Nanos,
+        out: &mut Outbox,
+    ) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        match link.send(frame, range, payload, self.listener) {
+            Ok(true) => {}
+            Ok(false) => return self.sched.refused(worker, frame),
+            Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
+        }
+        if link.region().take_worker_sleep(crate::ring::SLEEPING) {
+            out.wakes.push(link.region().clone());
+        }
+        let watch = payload.memory_limit.map(|_| MEMORY_WATCH.as_nanos() as u64);
+        if let Some(within) = [payload.timeout, watch].into_iter().flatten().min() {
+            let wake = now.saturating_add(within);
+            if self.planned_wake.is_none_or(|planned| planned > wake) {
+                self.planned_wake = Some(wake);
+                out.ring_supervisor = true;
+            }
+        }
+    }
+
+    /// Takes all results that the workers have published, and does what follows.
+    fn drain(&mut self, now: Nanos, out: &mut Outbox) {
+        let mut breaches = Vec::new();
+        for (&worker, link) in &mut self.links {
+            if let Err(Breach(what)) = link.drain(worker, &mut self.sched, &mut self.tasks, now, out) {
+                breaches.push((worker, what));
+            }
+        }
+        for (worker, what) in breaches {
+            self.sched.doom(worker, Doom::Breach(what));
+        }
+        self.pump(now, out);
+    }
+
+    /// From now on `listener` is to be rung for results.
+    fn listen(&mut self, listener: Listener) {
+        if self.listener == listener {
+            // A worker takes the wish back when it rings.
+            if listener == Listener::Awake {
+                return;
+            }
+        }
+        self.listener = listener;
+        for link in self.links.values().filter(|link| link.is_busy()) {
+            link.region().set_listener(listener);
+        }
+    }
+
+    /// Whether some worker has published a result that nobody has taken.
+    fn has_results(&self) -> bool {
+        self.links.values().any(|link| link.is_busy() && link.has_results())
+    }
+
+    /// The worker is gone: takes what it left, then tells the scheduler.
+    fn bury(&mut self, worker: WorkerId, now: Nanos, out: &mut Outbox) {
+        let Some(mut link) = self.links.remove(&worker) else { return };
+        let running = link.last_words(worker, &mut self.sched, &mut self.tasks, now, out);
+        let exit = link.reap();
+        if link.is_starting() && self.start_error.is_none() {
+            self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
+        }
+        self.obituary = Some((worker, Obituary { pid: link.pid(), exit }));
+        self.sched.died(worker, running, now);
+        self.pump(now, out);
+        self.obituary = None;
+    }
+
+    /// What a scheduler's failure means to people.
+    fn error_of(&self, failure: Failure, worker: Option<(WorkerId, &Frame)>, attempt: u32) -> Error {
+        let obituary = self.obituary.and_then(|(id, obituary)| (worker?.0 == id).then_some(obituary));
+        let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
+        let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
+        let error = match failure {
+            Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
+                Error::new(Kind::Cancelled, Blame::Caller, "it was cancelled")
+            }
+            Failure::Closed => Error::new(Kind::Closed, Blame::Caller, "the pool is shut down"),
+            Failure::Died(Some(Doom::Shutdown)) => {
+                Error::new(Kind::Closed, Blame::Caller, "the pool was shut down while it ran")
+            }
+            Failure::NoWorker => self.start_error.clone().unwrap_or_else(|| {
+                Error::new(Kind::Start, Blame::Host, "no worker could be started")
+            }),
+            Failure::Died(Some(Doom::Timeout)) => {
+                let limit = worker.and_then(|(_, frame)| frame.timeout).map(Duration::from_nanos).unwrap_or_default();
+                Error::new(Kind::TimedOut, Blame::Task, format!("it took longer than its timeout of {limit:?}; {who} was ended"))
+            }
+            Failure::Died(Some(Doom::Memory(seen))) => {
+                let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();
+                let text = format!(
+                    "{who} used {}, more than the limit of {}, and was ended",
+                    mebibytes(seen),
+                    mebibytes(limit)
+                );
+                Error::new(Kind::OutOfMemory, Blame::Task, text).with_peak_memory(Some(seen))
+            }
+            Failure::Died(Some(Doom::Breach(what))) => {
+                Error::new(Kind::Died, Blame::Worker, format!("{who} broke the protocol ({what}) and was ended"))
+            }
+            Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
+        };
+        let (signal, code) = match exit {
+            Some(Exit::Signal(signal)) => (Some(signal), None),
+            Some(Exit::Code(code)) => (None, Some(code)),
+            None => (None, None),
+        };
+        error.with_worker(pid, attempt).with_exit(signal, code)
+    }
+
+    /// Tells the workers that a state of `map_with` is not needed any more.
+    pub(crate) fn drop_state(&mut self, number: u64) {
+        for link in self.links.values_mut() {
+            link.drop_state(number);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> (Counts, TaskCounts) {
+        (self.sched.counts(), self.tasks)
+    }
+
+    /// The processes of the workers that are there.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let mut pids: Vec<u32> = self.links.values().filter_map(Link::pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn how_it_died(who: &str, exit: Option<Exit>) -> String {
+    match exit {
+        Some(Exit::Signal(signal)) => format!("{who} was killed by {}", signal_name(signal)),
+        Some(Exit::Code(code)) => format!("{who} exited with code {code} in the middle of it"),
+        None => format!("{who} ended in the middle of it"),
+    }
+}
+
+fn ended_before_ready(exit: Option<Exit>) -> String {
+    let how = match exit {
+        Some(Exit::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
+        Some(Exit::Code(code)) => format!("exited with code {code}"),
+        None => "ended".to_string(),
+    };
+    format!(
+        "a worker {how} before it was ready; does main() begin with procpool::init(), \
+         and a test binary have procpool::init_in_tests!()?"
+    )
+}

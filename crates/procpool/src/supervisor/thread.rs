@@ -1,0 +1,193 @@
+//! The supervisor thread: the only one that starts workers; hears of their deaths, their messages, deadlines and limits,
+//! and of results when nobody waits for one.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::{Link, Word};
+use super::{Core, Engine, MEMORY_WATCH, Outbox};
+use crate::error::{Blame, Error, Kind, Result};
+use crate::os::{poller::Poller, procfs, signals};
+use crate::ring::{Breach, Listener};
+use crate::sched::{Doom, Nanos, WorkerId};
+
+const BELL: u64 = u64::MAX;
+
+/// Starts the supervisor thread of `engine`.
+pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
+    let poller = Poller::new().map_err(|e| Error::os("cannot make an epoll", &e))?;
+    poller.add(&engine.supervisor_bell, BELL).map_err(|e| Error::os("cannot watch an eventfd", &e))?;
+    std::thread::Builder::new()
+        .name("procpool".into())
+        .spawn(move || {
+            // The host's signal handlers belong to its own threads.
+            let _ = signals::block_all();
+            supervise(&engine, &poller);
+        })
+        .map_err(|e| Error::os("cannot start the supervisor thread", &e))
+}
+
+fn supervise(engine: &Engine, poller: &Poller) {
+    loop {
+        let mut out = Outbox::default();
+        let starts = {
+            let mut core = engine.lock();
+            let now = engine.now();
+            core.check_limits(engine.launch.start_timeout());
+            let Core { sched, links, .. } = &mut *core;
+            sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
+            core.drain(now, &mut out);
+            std::mem::take(&mut core.starts)
+        };
+        engine.flush(out);
+        start_workers(engine, poller, starts);
+
+        let (timeout, over) = {
+            let mut core = engine.lock();
+            if !core.led {
+                core.listen(Listener::Supervisor);
+            }
+            let busy = core.has_results() && !core.led || !core.starts.is_empty();
+            (core.plan(engine.now(), busy, engine.launch.start_timeout()), core.sched.is_over())
+        };
+        if over {
+            engine.lock().over = true;
+            engine.ended.notify_all();
+            return;
+        }
+        let ready = match poller.wait(timeout) {
+            Ok(tokens) => tokens,
+            // Only a bug of ours makes epoll fail; do not spin on it.
+            Err(_) => {
+                std::thread::yield_now();
+                continue;
+            }
+        };
+        for token in ready {
+            if token == BELL {
+                engine.supervisor_bell.clear();
+            } else {
+                attend(engine, poller, WorkerId((token / 2) as u32), token % 2 == 0);
+            }
+        }
+    }
+}
+
+fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
+    for worker in starts {
+        let link = engine.launch.start(worker.0, &engine.leader_bell, &engine.supervisor_bell).and_then(|link| {
+            let token = u64::from(worker.0) * 2;
+            let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
+                Some(pidfd) => poller.add(pidfd, token),
+                None => Ok(()),
+            });
+            match watched {
+                Ok(()) => Ok(link),
+                Err(e) => {
+                    link.kill();
+                    Err(Error::os("cannot watch a worker", &e))
+                }
+            }
+        });
+        engine.with(|core, now| match link {
+            Ok(link) => {
+                if core.sched.is_doomed(worker) {
+                    // That was decided while its process was being started.
+                    link.kill();
+                }
+                core.links.insert(worker, link);
+            }
+            Err(error) => {
+                core.start_error = Some(error);
+                core.sched.died(worker, false, now);
+            }
+        });
+    }
+}
+
+/// Looks after one worker that has said something or has ended.
+fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
+    let mut out = Outbox::default();
+    {
+        let mut core = engine.lock();
+        let now = engine.now();
+        let Some(link) = core.links.get_mut(&worker) else { return };
+        let (words, breach) = match link.listen() {
+            Ok(words) => (words, None),
+            Err(Breach(what)) => (Vec::new(), Some(what)),
+        };
+        let is_thread = link.pidfd().is_none();
+        let mut closed = false;
+        for word in words {
+            match word {
+                Word::Ready => core.sched.ready(worker, now),
+                Word::Unable(reason) => {
+                    let text = format!("a worker cannot start: {reason}");
+                    core.start_error = Some(Error::new(Kind::Start, Blame::Caller, text));
+                }
+                Word::Closed => closed = true,
+                Word::Nothing => {}
+            }
+        }
+        if let Some(what) = breach {
+            core.sched.doom(worker, Doom::Breach(what));
+        }
+        if let Some(link) = core.links.get(&worker) {
+            if closed || ended {
+                poller.remove(link.socket());
+            }
+            if closed && !is_thread && !ended {
+                // A worker without its socket is no worker: end it, and the pidfd tells the rest.
+                link.kill();
+            }
+            if let Some(pidfd) = link.pidfd().filter(|_| ended) {
+                poller.remove(pidfd.as_fd());
+            }
+        }
+        if ended || (closed && is_thread) {
+            core.bury(worker, now, &mut out);
+        }
+        core.pump(now, &mut out);
+    }
+    engine.flush(out);
+}
+
+impl Core {
+    /// How long the supervisor thread may sleep, noted for those who bring new deadlines.
+    fn plan(&mut self, now: Nanos, busy: bool, start_timeout: Duration) -> Option<Duration> {
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let starting = self.links.values().filter(|link| link.is_starting());
+        let start_deadline = starting.map(|link| start_timeout.saturating_sub(link.started.elapsed())).min();
+        let watch = self.watched().next().is_some().then_some(MEMORY_WATCH);
+        let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let timeout = [start_deadline, watch, tick].into_iter().flatten().min();
+        self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
+        timeout
+    }
+
+    /// The workers whose present task has a memory limit: pid and bytes.
+    fn watched(&self) -> impl Iterator<Item = (WorkerId, u32, u64)> + '_ {
+        self.links.iter().filter_map(|(&worker, link)| {
+            let (_, _, frame) = self.sched.front(worker)?;
+            Some((worker, link.pid()?, frame.memory_limit?))
+        })
+    }
+
+    fn check_limits(&mut self, start_timeout: Duration) {
+        let over: Vec<_> = self
+            .watched()
+            .filter_map(|(worker, pid, limit)| {
+                let seen = procfs::resident_bytes(pid)?;
+                (seen > limit).then_some((worker, Doom::Memory(seen)))
+            })
+            .collect();
+        let late = self.links.iter().filter(|(_, link)| link.is_starting() && link.started.elapsed() >= start_timeout);
+        let late: Vec<_> = late.map(|(&worker, _)| (worker, Doom::Breach("it did not start in time"))).collect();
+        for (worker, doom) in over.into_iter().chain(late) {
+            self.sched.doom(worker, doom);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Frames hold items one after the other, each with its length. Results also carry a status.
+//!
+//! ```text
+//! task item    = length (LEB128) bytes
+//! result item  = status (1 byte) length (LEB128) bytes
+//! ```
+
+use std::ops::Range;
+
+/// How a task came out, as the worker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// The bytes are the encoded output.
+    Ok = 0,
+    /// The function panicked; the bytes are an encoded [`super::control::PanicReport`].
+    Panicked = 1,
+    /// The output could not be encoded; the bytes say why.
+    EncodeFailed = 2,
+    /// The input could not be decoded in the worker; the bytes say why.
+    DecodeFailed = 3,
+    /// The result item itself is in the memfd of the control message whose number the bytes give.
+    Attached = 4,
+}
+
+impl Status {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Ok, Self::Panicked, Self::EncodeFailed, Self::DecodeFailed, Self::Attached].into_iter().nth(byte as usize)
+    }
+}
+
+/// The most bytes a length takes.
+const LENGTH_MAX: usize = 10;
+
+/// Appends a length.
+fn put_length(mut n: usize, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Reads a length; returns it and what follows.
+fn get_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut n = 0u64;
+    for (k, &byte) in bytes.iter().take(LENGTH_MAX).enumerate() {
+        n |= u64::from(byte & 0x7f).checked_shl(7 * k as u32)?;
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(n).ok()?, &bytes[k + 1..]));
+        }
+    }
+    None
+}
+
+/// Appends a task item.
+pub(crate) fn put_task(bytes: &[u8], out: &mut Vec<u8>) {
+    put_length(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a result item.
+pub(crate) fn put_result(status: Status, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(status as u8);
+    put_task(bytes, out);
+}
+
+/// Splits the first task item off.
+pub(crate) fn split_task(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = get_length(bytes)?;
+    rest.split_at_checked(len)
+}
+
+/// Splits the first result item off.
+pub(crate) fn split_result(bytes: &[u8]) -> Option<(Status, &[u8], &[u8])> {
+    let (&status, rest) = bytes.split_first()?;
+    let (item, rest) = split_task(rest)?;
+    Some((Status::from_byte(status)?, item, rest))
+}
+
+/// Where the items of a result frame lie, if it holds exactly `count` of them and nothing else.
+pub(crate) fn index_results(bytes: &[u8], count: u32) -> Option<Vec<(Status, Range<usize>)>> {
+    let mut rest = bytes;
+    // Not sized by `count`, which is the worker's word; each item takes two bytes or more.
+    let mut index = Vec::with_capacity((count as usize).min(bytes.len() / 2));
+    for _ in 0..count {
+        let (status, item, after) = split_result(rest)?;
+        let end = bytes.len() - after.len();
+        index.push((status, end - item.len()..end));
+        rest = after;
+    }
+    rest.is_empty().then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_come_back_as_they_were() {
+        let mut bytes = Vec::new();
+        let long = vec![7; 300];
+        put_result(Status::Ok, b"", &mut bytes);
+        put_result(Status::Panicked, &long, &mut bytes);
+        let index = index_results(&bytes, 2).unwrap();
+        assert_eq!((index[0].0, &bytes[index[0].1.clone()]), (Status::Ok, &b""[..]));
+        assert_eq!((index[1].0, &bytes[index[1].1.clone()]), (Status::Panicked, long.as_slice()));
+        let mut tasks = Vec::new();
+        put_task(&long, &mut tasks);
+        put_task(b"x", &mut tasks);
+        let (first, rest) = split_task(&tasks).unwrap();
+        assert_eq!((first, split_task(rest)), (long.as_slice(), Some((&b"x"[..], &b""[..]))));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let mut bytes = Vec::new();
+        put_result(Status::Ok, b"abc", &mut bytes);
+        assert!(index_results(&bytes, 0).is_none(), "left-over bytes");
+        assert!(index_results(&bytes, 2).is_none(), "too few items");
+        assert!(index_results(&bytes, u32::MAX).is_none(), "no allocation for a count that cannot be");
+        assert!(index_results(&bytes[..3], 1).is_none(), "cut off");
+        assert!(index_results(&[9, 0], 1).is_none(), "no such status");
+        assert!(index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], 1).is_none(), "endless length");
+        assert!(index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], 1).is_none(), "length past the end");
+    }
+}

@@ -1,0 +1,63 @@
+//! A process of its own: one call, one result.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::{Place, input_of, mailbox::receive, parent_is_gone, send, unable};
+use crate::attach;
+use crate::call::{self, Invocation};
+use crate::os::memory::create_frozen;
+use crate::os::socket::Socket;
+use crate::wire::control::{CallMessage, ToParent, ToWorker};
+use crate::wire::items::{Status, put_result};
+
+/// Runs `call` and sends its result item in a memfd.
+pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage) {
+    let socket = Arc::new(socket);
+    let watched = Arc::clone(&socket);
+    let watcher = std::thread::Builder::new().name("procpool-mailbox".into()).stack_size(256 * 1024).spawn(move || {
+        let _ = crate::os::signals::block_all();
+        while receive::<ToWorker>(&watched).is_some() {}
+        parent_is_gone(Place::Process);
+    });
+    if let Err(e) = watcher {
+        return unable(&socket, format!("cannot start a thread: {e}"));
+    }
+    let input = input_of(call, &mut fds);
+    let (Ok(input), Some(trampoline)) = (input, call::find(call.function)) else {
+        return unable(&socket, "the call did not arrive whole".into());
+    };
+    let mut output = Vec::new();
+    let (status, attached) = attach::collect(|| {
+        attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
+    });
+    let mut item = Vec::with_capacity(output.len() + 16);
+    put_result(status, &output, &mut item);
+    let sent = ship(&socket, 0, &item, &attached).or_else(|e| {
+        item.clear();
+        put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), &mut item);
+        ship(&socket, 0, &item, &[])
+    });
+    if let Err(e) = sent {
+        unable(&socket, format!("cannot send the output: {e}"));
+    }
+}
+
+/// Sends a result item in a memfd, with what it refers to.
+pub(super) fn ship(
+    socket: &Socket,
+    number: u64,
+    item: &[u8],
+    attached: &[attach::Attachment],
+) -> std::io::Result<()> {
+    let mut fds = vec![create_frozen("procpool-result", item)?];
+    for attachment in attached {
+        fds.push(attachment.to_send()?);
+    }
+    if fds.len() > crate::os::socket::MAX_FDS {
+        return Err(std::io::Error::other("the output refers to too many queues"));
+    }
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    send(socket, &ToParent::Attach { number }, &fds);
+    Ok(())
+}

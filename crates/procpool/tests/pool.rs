@@ -1,0 +1,506 @@
+//! The pool through its public face.
+#![allow(unsafe_code, missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procpool::{Blame, Kind, Pool};
+use support::{alone, wait_until};
+
+procpool::init_in_tests!();
+
+fn double(x: u64) -> u64 {
+    2 * x
+}
+
+fn pool(workers: usize) -> Pool {
+    Pool::builder().workers(workers).build().unwrap()
+}
+
+#[test]
+fn submit_and_wait() {
+    alone(|| {
+        let pool = pool(2);
+        assert_eq!(pool.submit(double, 21).unwrap().wait().unwrap(), 42);
+        let futures: Vec<_> = (0..1000).map(|x| pool.submit(double, x).unwrap()).collect();
+        for (x, future) in futures.into_iter().enumerate() {
+            assert_eq!(future.wait().unwrap(), 2 * x as u64);
+        }
+        assert_eq!(pool.stats().tasks_ok, 1001);
+        pool.shutdown();
+    });
+}
+
+#[test]
+fn tasks_run_in_other_processes_and_a_dropped_pool_leaves_none() {
+    alone(|| {
+        let pool = pool(2);
+        let pids: HashSet<u32> = pool.map(|_: u32| std::process::id(), 0..100).map(Result::unwrap).collect();
+        assert!(!pids.contains(&std::process::id()));
+        assert!(pids.len() <= 2);
+    });
+}
+
+#[test]
+fn closures_without_captures_are_task_functions() {
+    alone(|| {
+        let pool = pool(1);
+        let future = pool.submit(|(a, b): (String, u8)| format!("{a}{b}"), ("x".to_string(), 7)).unwrap();
+        assert_eq!(future.wait().unwrap(), "x7");
+    });
+}
+
+#[test]
+fn map_yields_in_input_order_and_lazily() {
+    alone(|| {
+        let pool = pool(2);
+        let mut drawn = 0u64;
+        {
+            let inputs = (0u64..).inspect(|_| drawn += 1);
+            let outputs: Vec<u64> = pool.map(double, inputs).take(10_000).map(Result::unwrap).collect();
+            assert_eq!(outputs, (0..10_000).map(|x| 2 * x).collect::<Vec<_>>());
+        }
+        assert!(drawn < 10_000 + 400_000, "{drawn} inputs drawn for 10000 outputs");
+        for chunk in [1, 3, 1000, 100_000] {
+            let sum: u64 = pool.map(double, 0..5000).chunk_size(chunk).map(Result::unwrap).sum();
+            assert_eq!(sum, 4999 * 5000, "chunks of {chunk}");
+        }
+    });
+}
+
+#[test]
+fn map_unordered_yields_every_input_once() {
+    alone(|| {
+        let pool = pool(2);
+        let mut seen = vec![0; 5000];
+        for (index, output) in pool.map_unordered(double, 0..5000) {
+            assert_eq!(output.unwrap(), 2 * index as u64);
+            seen[index] += 1;
+        }
+        assert!(seen.iter().all(|n| *n == 1));
+    });
+}
+
+#[test]
+fn map_with_gives_each_worker_the_state_once() {
+    alone(|| {
+        let pool = pool(2);
+        let table: Vec<u32> = (0..100_000).map(|x| x * 3).collect();
+        let outputs: Vec<u32> = pool.map_with(table, |t, i: usize| t[i], 0..2000).map(Result::unwrap).collect();
+        assert_eq!(outputs, (0..2000).map(|x| x * 3).collect::<Vec<_>>());
+        let counts: Vec<(u32, u32)> = pool
+            .map_with(0, |seen: &mut u32, _: u8| { *seen += 1; (std::process::id(), *seen) }, [0; 100])
+            .chunk_size(1)
+            .map(Result::unwrap)
+            .collect();
+        let workers: HashSet<u32> = counts.iter().map(|(pid, _)| *pid).collect();
+        let last: u32 = workers.iter().map(|w| counts.iter().filter(|(pid, _)| pid == w).map(|(_, n)| *n).max().unwrap()).sum();
+        assert_eq!(last, 100, "each worker counts in a state of its own");
+    });
+}
+
+#[test]
+fn large_inputs_and_outputs_travel_whole() {
+    alone(|| {
+        let pool = pool(2);
+        for size in [0, 1, 60_000, 65_536, 70_000, 300_000, 5_000_000] {
+            let input: Vec<u8> = (0..size).map(|k| k as u8).collect();
+            let reversed = pool.submit(|mut v: Vec<u8>| { v.reverse(); v }, input.clone()).unwrap().wait().unwrap();
+            assert!(reversed.iter().rev().eq(input.iter()), "{size} bytes");
+        }
+        let sizes = (0..200u32).map(|k| k * 1000);
+        for (k, output) in pool.map(|n: u32| vec![1u8; n as usize], sizes).chunk_size(7).enumerate() {
+            assert_eq!(output.unwrap().len(), k * 1000);
+        }
+    });
+}
+
+#[test]
+fn a_functions_own_result_is_a_value() {
+    alone(|| {
+        let pool = pool(1);
+        let parse = |s: String| s.parse::<u8>().map_err(|e| e.to_string());
+        assert_eq!(pool.submit(parse, "200".into()).unwrap().wait().unwrap(), Ok(200));
+        assert_eq!(pool.submit(parse, "x".into()).unwrap().wait().unwrap(), Err("invalid digit found in string".into()));
+        assert_eq!(pool.stats().tasks_ok, 2);
+    });
+}
+
+#[test]
+fn a_panic_is_an_error_with_message_location_and_backtrace() {
+    alone(|| {
+        let pool = pool(1);
+        let line = line!() + 1;
+        let error = pool.submit(|n: u32| -> u32 { panic!("not {n}") }, 5).unwrap().wait().unwrap_err();
+        assert_eq!((error.kind(), error.blame(), error.message()), (Kind::Panicked, Blame::Task, "not 5"));
+        assert!(error.location().unwrap().starts_with(&format!("crates/procpool/tests/pool.rs:{line}:"))
+            || error.location().unwrap().starts_with(&format!("tests/pool.rs:{line}:")), "{:?}", error.location());
+        assert!(error.backtrace().unwrap().contains("pool::a_panic_is_an_error"));
+        assert_eq!(error.index(), Some(0));
+        assert!(error.to_string().starts_with("task 0 (pool::a_panic_is_an_error"), "{error}");
+        assert_eq!(pool.submit(double, 1).unwrap().wait().unwrap(), 2, "the worker goes on");
+        assert_eq!(pool.stats().workers_started, 1);
+    });
+}
+
+#[test]
+fn a_payload_that_panics_when_dropped_is_a_panic_like_any_other() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+    alone(|| {
+        let pool = pool(1);
+        let error = pool.submit(|()| -> u8 { std::panic::panic_any(Bomb) }, ()).unwrap().wait().unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::Panicked, "(the panic carries no text)"));
+        assert_eq!(pool.submit(double, 1).unwrap().wait().unwrap(), 2);
+    });
+}
+
+fn not_utf8() -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(vec![0xff]).into()
+}
+
+#[test]
+fn what_cannot_be_encoded_fails_that_task_only() {
+    alone(|| {
+        let pool = pool(2);
+        let error = pool.submit(|p: PathBuf| p.exists(), not_utf8()).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Encode);
+        assert!(error.to_string().contains("input cannot be encoded"), "{error}");
+        let error = pool.submit(|()| not_utf8(), ()).unwrap().wait().unwrap_err();
+        assert_eq!((error.kind(), error.blame()), (Kind::Encode, Blame::Task));
+        let paths = [PathBuf::from("a"), not_utf8(), PathBuf::from("b")];
+        let outcomes: Vec<_> = pool.map(|p: PathBuf| p.exists(), paths).chunk_size(3).collect();
+        assert_eq!(outcomes[0].as_ref().unwrap(), &false);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), Kind::Encode);
+        assert_eq!(outcomes[1].as_ref().unwrap_err().index(), Some(1));
+        assert_eq!(outcomes[2].as_ref().unwrap(), &false);
+    });
+}
+
+#[derive(serde::Serialize)]
+struct OneWay(u8);
+
+impl<'de> serde::Deserialize<'de> for OneWay {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("one way only"))
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_fails_that_task_only() {
+    alone(|| {
+        let pool = pool(1);
+        let error = pool.submit(|x: OneWay| x.0, OneWay(1)).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Decode);
+        assert!(error.to_string().contains("its input cannot be decoded"), "{error}");
+        let error = pool.submit(OneWay, 1).unwrap().wait().map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Decode);
+        assert!(error.to_string().contains("its output cannot be decoded"), "{error}");
+        assert_eq!(pool.submit(double, 1).unwrap().wait().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_dead_worker_fails_its_task_and_is_replaced() {
+    alone(|| {
+        let pool = pool(2);
+        let crash = |n: u32| if n == 17 { std::process::abort() } else { n };
+        for chunk in [1, 5, 64] {
+            let outcomes: Vec<_> = pool.map(crash, 0..100).chunk_size(chunk).collect();
+            for (n, outcome) in outcomes.iter().enumerate() {
+                if n == 17 {
+                    let error = outcome.as_ref().unwrap_err();
+                    assert_eq!((error.kind(), error.signal(), error.index()), (Kind::Died, Some(6), Some(17)));
+                    assert!(error.pid().is_some());
+                    assert!(error.to_string().contains("was killed by SIGABRT"), "{error}");
+                } else {
+                    assert_eq!(*outcome.as_ref().unwrap(), n as u32, "chunks of {chunk}");
+                }
+            }
+        }
+        assert_eq!((pool.stats().workers_died, pool.stats().workers_died_busy), (3, 3));
+    });
+}
+
+#[test]
+fn a_worker_that_exits_in_a_task_fails_it() {
+    alone(|| {
+        let pool = pool(1);
+        let error = pool.submit(|()| std::process::exit(0), ()).unwrap().wait().map(|(): ()| ()).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (Kind::Died, Some(0)));
+        assert_eq!(pool.submit(double, 4).unwrap().wait().unwrap(), 8);
+    });
+}
+
+#[test]
+fn retries_begin_a_task_again_and_no_more_often_than_said() {
+    alone(|| {
+        let marks = tempfile();
+        let pool = Pool::builder().workers(2).retries(2).build().unwrap();
+        let crash_twice = |marks: PathBuf| {
+            let tries = std::fs::read_to_string(&marks).unwrap_or_default().len();
+            std::fs::write(&marks, "x".repeat(tries + 1)).unwrap();
+            if tries < 2 { std::process::abort() }
+            tries
+        };
+        assert_eq!(pool.submit(crash_twice, marks.clone()).unwrap().wait().unwrap(), 2);
+        assert_eq!(pool.stats().retries, 2);
+        let error = pool.submit(|()| std::process::abort(), ()).unwrap().wait().map(|(): ()| ()).unwrap_err();
+        assert_eq!((error.kind(), error.attempt()), (Kind::Died, 3));
+        assert_eq!(pool.stats().workers_died_busy, 5);
+        std::fs::remove_file(marks).unwrap();
+    });
+}
+
+fn tempfile() -> PathBuf {
+    let name = format!("procpool-test-{}-{:?}", std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn a_timeout_ends_that_task_alone() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).timeout(Duration::from_millis(200)).build().unwrap();
+        let spin = |n: u32| {
+            while n == 3 {
+                std::hint::spin_loop();
+            }
+            n
+        };
+        for chunk in [None, Some(4)] {
+            let map = pool.map(spin, 0..12);
+            let map = if let Some(chunk) = chunk { map.chunk_size(chunk) } else { map };
+            for (n, outcome) in map.enumerate() {
+                match outcome {
+                    Ok(m) => assert_eq!(m, n as u32),
+                    Err(error) => {
+                        assert_eq!((n, error.kind(), error.blame()), (3, Kind::TimedOut, Blame::Task));
+                        assert!(error.to_string().contains("its timeout of 200ms"), "{error}");
+                    }
+                }
+            }
+        }
+        assert_eq!(pool.stats().tasks_failed, 2);
+    });
+}
+
+#[test]
+fn a_memory_limit_ends_that_task_alone() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).memory_limit(100 << 20).build().unwrap();
+        let fill = |mib: usize| {
+            let block = vec![1u8; mib << 20];
+            while mib > 100 {
+                std::hint::black_box(&block);
+            }
+            block.len()
+        };
+        assert_eq!(pool.submit(fill, 1).unwrap().wait().unwrap(), 1 << 20);
+        let error = pool.submit(fill, 300).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::OutOfMemory);
+        assert!(error.peak_memory().unwrap() > 100 << 20);
+        assert!(error.to_string().contains("more than the limit of 100.0 MiB"), "{error}");
+        assert_eq!(pool.submit(fill, 2).unwrap().wait().unwrap(), 2 << 20);
+    });
+}
+
+#[test]
+fn cancel_ends_a_task_that_waits_and_one_that_runs() {
+    alone(|| {
+        let pool = pool(1);
+        let sleep = |ms| std::thread::sleep(Duration::from_millis(ms));
+        let running = pool.submit(sleep, 100_000).unwrap();
+        let waiting: Vec<_> = (0..5).map(|_| pool.submit(sleep, 100_000).unwrap()).collect();
+        wait_until(|| !pool.worker_pids().is_empty());
+        for future in waiting {
+            assert!(future.cancel());
+            assert_eq!(future.wait().unwrap_err().kind(), Kind::Cancelled);
+        }
+        assert!(running.cancel());
+        let error = running.wait().unwrap_err();
+        assert_eq!((error.kind(), error.blame()), (Kind::Cancelled, Blame::Caller));
+        let done = pool.submit(double, 1).unwrap();
+        wait_until(|| done.is_done());
+        assert!(!done.cancel());
+        assert_eq!(done.wait().unwrap(), 2);
+    });
+}
+
+#[test]
+fn cancel_pending_leaves_what_runs() {
+    alone(|| {
+        let pool = pool(1);
+        let gate = procpool::Queue::<()>::new().unwrap();
+        let begun = procpool::Queue::<()>::new().unwrap();
+        let hold = |(begun, gate): (procpool::Queue<()>, procpool::Queue<()>)| {
+            begun.put(&()).unwrap();
+            gate.get().unwrap();
+        };
+        let first = pool.submit(hold, (begun.clone(), gate.clone())).unwrap();
+        let others: Vec<_> = (0..20).map(|x| pool.submit(double, x).unwrap()).collect();
+        begun.get().unwrap();
+        pool.cancel_pending();
+        for future in others {
+            assert_eq!(future.wait().unwrap_err().kind(), Kind::Cancelled);
+        }
+        gate.put(&()).unwrap();
+        first.wait().unwrap();
+    });
+}
+
+#[test]
+fn shutdown_finishes_and_shutdown_now_does_not() {
+    alone(|| {
+        let pool = pool(2);
+        let futures: Vec<_> = (0..100).map(|x| pool.submit(double, x).unwrap()).collect();
+        pool.shutdown();
+        for (x, future) in futures.into_iter().enumerate() {
+            assert!(future.is_done());
+            assert_eq!(future.wait().unwrap(), 2 * x as u64);
+        }
+        assert_eq!(pool.submit(double, 1).unwrap_err().kind(), Kind::Closed);
+        assert_eq!(pool.map(double, 0..3).map(|o| o.unwrap_err().kind()).collect::<Vec<_>>(), [Kind::Closed]);
+        pool.shutdown();
+        pool.shutdown_now();
+    });
+    alone(|| {
+        let pool = pool(2);
+        let sleep = |ms| std::thread::sleep(Duration::from_millis(ms));
+        let futures: Vec<_> = (0..10).map(|_| pool.submit(sleep, 100_000).unwrap()).collect();
+        wait_until(|| pool.worker_pids().len() == 2);
+        pool.shutdown_now();
+        for future in futures {
+            assert_eq!(future.wait().unwrap_err().kind(), Kind::Closed);
+        }
+    });
+}
+
+#[test]
+fn a_dropped_map_cancels_what_has_not_begun() {
+    alone(|| {
+        let pool = pool(2);
+        let first = pool.map(double, 0..).next().unwrap().unwrap();
+        assert_eq!(first, 0);
+        pool.shutdown();
+    });
+}
+
+#[test]
+fn resize_while_work_is_in_flight() {
+    alone(|| {
+        let pool = pool(1);
+        let spin = |n: u64| (0..n * 1000).fold(0u64, |a, b| a.wrapping_add(b * b)).max(n) - n;
+        let mut count = 0;
+        for (k, output) in pool.map(spin, (0..400).map(|_| 100)).chunk_size(1).enumerate() {
+            output.unwrap();
+            count += 1;
+            match k {
+                50 => pool.resize(4),
+                150 => pool.resize(1),
+                250 => pool.resize(3),
+                _ => {}
+            }
+        }
+        assert_eq!(count, 400);
+        assert_eq!(pool.workers(), 3);
+        assert_eq!(pool.stats().workers_died, 0);
+    });
+}
+
+#[test]
+fn an_initializer_runs_first_and_its_failure_is_told() {
+    static SECRET: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    alone(|| {
+        let pool = Pool::builder().workers(2).initializer(|s: String| drop(SECRET.set(s)), "open".to_string()).build().unwrap();
+        let outputs: Vec<String> = pool.map(|_: u8| SECRET.get().cloned().unwrap(), 0..10).map(Result::unwrap).collect();
+        assert_eq!(outputs, vec!["open"; 10]);
+        assert!(SECRET.get().is_none());
+    });
+    alone(|| {
+        let fail = |n: u8| if n == 1 { Err("no licence") } else { panic!("broken {n}") };
+        for (n, said) in [(1, "the initializer failed: no licence"), (2, "the initializer panicked at ")] {
+            let pool = Pool::builder().workers(2).initializer(fail, n).build().unwrap();
+            let futures: Vec<_> = (0..5).filter_map(|x| pool.submit(double, x).ok()).collect();
+            assert!(!futures.is_empty());
+            for future in futures {
+                let error = future.wait().unwrap_err();
+                assert_eq!(error.kind(), Kind::Start);
+                assert!(error.to_string().contains(said), "{error}");
+            }
+            assert!(pool.stats().workers_started <= 5, "{:?}", pool.stats());
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_hangs_at_the_start_is_given_up() {
+    alone(|| {
+        let hang = |()| std::thread::sleep(Duration::from_secs(1000));
+        let pool =
+            Pool::builder().workers(1).initializer(hang, ()).start_timeout(Duration::from_millis(100)).build().unwrap();
+        let error = pool.submit(double, 1).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Start);
+    });
+}
+
+#[test]
+fn many_threads_submit_and_wait_at_once() {
+    alone(|| {
+        let pool = pool(2);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for k in 0..300 {
+                        let x = thread * 1000 + k;
+                        assert_eq!(pool.submit(double, x).unwrap().wait().unwrap(), 2 * x);
+                    }
+                });
+            }
+        });
+        assert_eq!(pool.stats().tasks_ok, 2400);
+    });
+}
+
+#[test]
+fn threads_run_the_same_calls() {
+    alone(|| {
+        let pool = Pool::builder().workers(3).threads().build().unwrap();
+        assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().wait().unwrap(), std::process::id());
+        let outputs: Vec<u64> = pool.map(double, 0..5000).map(Result::unwrap).collect();
+        assert_eq!(outputs, (0..5000).map(|x| 2 * x).collect::<Vec<_>>());
+        let error = pool.submit(|()| panic!("thread"), ()).unwrap().wait().map(|(): ()| ()).unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::Panicked, "thread"));
+        let big = pool.submit(|v: Vec<u8>| v, vec![3; 1 << 20]).unwrap().wait().unwrap();
+        assert_eq!(big.len(), 1 << 20);
+        pool.shutdown();
+        let refused = Pool::builder().threads().timeout(Duration::from_secs(1)).build().unwrap_err();
+        assert_eq!(refused.kind(), Kind::Usage);
+        drop(pool);
+        wait_until(|| std::fs::read_dir("/proc/self/task").unwrap().count() <= 4);
+    });
+}
+
+#[test]
+fn pools_nest() {
+    alone(|| {
+        let pool = pool(1);
+        let inner = |n: u64| Pool::builder().workers(1).build().unwrap().map(double, 0..n).map(Result::unwrap).sum::<u64>();
+        assert_eq!(pool.submit(inner, 10).unwrap().wait().unwrap(), 90);
+    });
+}
+
+#[test]
+fn a_pool_without_workers_is_refused() {
+    assert_eq!(Pool::builder().workers(0).build().unwrap_err().kind(), Kind::Usage);
+}

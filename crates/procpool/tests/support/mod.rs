@@ -1,0 +1,81 @@
+//! What every test that makes a pool needs: a watchdog, and the proof that nothing is left afterwards.
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Long enough for a loaded machine; a test that gets here hangs.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// Runs `test` alone among the tests of this binary, under a watchdog, and then asserts that it left no child process and
+/// no descriptor.
+pub fn alone(test: impl FnOnce()) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (done, is_done) = channel::<()>();
+    let name = std::thread::current().name().unwrap_or("?").to_string();
+    let watchdog = std::thread::spawn(move || {
+        if is_done.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs");
+            std::process::abort();
+        }
+    });
+    let descriptors = open_descriptors();
+    test();
+    assert_eq!(children(), BTreeSet::new(), "children are left");
+    assert_eq!(open_descriptors(), descriptors, "descriptors are left");
+    drop(done);
+    watchdog.join().unwrap();
+}
+
+/// What the descriptors of this process point to.
+pub fn open_descriptors() -> Vec<String> {
+    let mut targets: Vec<String> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .map(|target| target.to_string_lossy().split(':').next().unwrap_or_default().to_string())
+        .collect();
+    targets.sort();
+    targets
+}
+
+/// The child processes of this process, ended ones included.
+pub fn children() -> BTreeSet<u32> {
+    processes().into_iter().filter(|p| p.parent == std::process::id()).map(|p| p.pid).collect()
+}
+
+pub struct ProcessInfo {
+    pub pid: u32,
+    pub parent: u32,
+    pub group: u32,
+    pub state: char,
+}
+
+/// Every process of the machine.
+pub fn processes() -> Vec<ProcessInfo> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    entries.filter_map(process).collect()
+}
+
+pub fn process(pid: u32) -> Option<ProcessInfo> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 2..].split(' ').collect();
+    Some(ProcessInfo {
+        pid,
+        state: fields[0].chars().next()?,
+        parent: fields[1].parse().ok()?,
+        group: fields[2].parse().ok()?,
+    })
+}
+
+/// Waits until `condition` holds; the watchdog bounds it.
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < WATCHDOG);
+        std::thread::yield_now();
+    }
+}
