@@ -419,7 +419,7 @@ impl<P: Clone> Sched<P> {
     }
 
     fn start_missing(&mut self) {
-        if self.failed_starts >= START_TRIES {
+        if self.failed_starts >= START_TRIES || self.closing == Closing::Now {
             return;
         }
         let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();

@@ -1,1 +1,300 @@
-//! tables
+//! Tables: event by event, the actions that follow.
+
+use super::*;
+
+type Actions = Vec<String>;
+
+/// A scheduler whose payloads are letters, and whose actions are compared as short text.
+struct Table {
+    sched: Sched<char>,
+    now: Nanos,
+}
+
+impl Table {
+    fn new(workers: usize) -> Self {
+        Self { sched: Sched::new(workers), now: 0 }
+    }
+
+    fn submit(&mut self, name: char, items: u32) -> FrameId {
+        self.submit_with(name, Spec { items, function: 1, timeout: None, retries: 0 })
+    }
+
+    fn submit_with(&mut self, name: char, spec: Spec) -> FrameId {
+        self.sched.submit(name, spec, self.now).unwrap()
+    }
+
+    /// `n` workers that are ready and idle.
+    fn with_ready(n: usize) -> Self {
+        let mut table = Self::new(n);
+        let frames: Vec<FrameId> = (0..n).map(|_| table.submit('-', 1)).collect();
+        for worker in 0..n as u32 {
+            table.sched.ready(WorkerId(worker), 0);
+        }
+        table.settle();
+        for frame in frames {
+            let worker = (0..n as u32).find(|&w| table.sched.front(WorkerId(w)).is_some_and(|f| f.0 == frame)).unwrap();
+            table.sched.finished(WorkerId(worker), frame, 0, 1, 5_000_000, 0).unwrap();
+            table.settle();
+        }
+        table
+    }
+
+    /// Answers every revocation with yes, until nothing is left to do.
+    fn settle(&mut self) -> Actions {
+        let mut all = Vec::new();
+        loop {
+            let actions = self.sched.take_actions();
+            if actions.is_empty() {
+                return all;
+            }
+            for action in actions {
+                if let Action::Revoke { worker, frame } = action {
+                    self.sched.revoked(worker, frame, true, self.now);
+                }
+                all.push(show(&action));
+            }
+        }
+    }
+
+    fn actions(&mut self) -> Actions {
+        self.sched.take_actions().iter().map(show).collect()
+    }
+}
+
+fn show(action: &Action<char>) -> String {
+    match action {
+        Action::Start(w) => format!("start {}", w.0),
+        Action::Send { worker, range, payload, .. } => format!("send {payload}[{}..{}] to {}", range.0, range.1, worker.0),
+        Action::Revoke { worker, .. } => format!("revoke from {}", worker.0),
+        Action::Kill(w) => format!("kill {}", w.0),
+        Action::Retire(w) => format!("retire {}", w.0),
+        Action::Fail { payload, range, failure, attempt, .. } => {
+            format!("fail {payload}[{}..{}] {failure:?} at attempt {attempt}", range.0, range.1)
+        }
+    }
+}
+
+#[test]
+fn workers_are_started_as_tasks_need_them() {
+    let mut t = Table::new(3);
+    assert!(t.actions().is_empty(), "nothing to do, nobody is started");
+    t.submit('a', 1);
+    assert_eq!(t.actions(), ["start 0"]);
+    t.submit('b', 1);
+    assert_eq!(t.actions(), ["start 1"]);
+    t.submit('c', 1);
+    t.submit('d', 1);
+    assert_eq!(t.actions(), ["start 2"], "no more than three");
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["send a[0..1] to 1", "send b[0..1] to 1"], "one to run, one to begin right after");
+    t.sched.ready(WorkerId(0), 0);
+    assert_eq!(t.actions(), ["send c[0..1] to 0", "send d[0..1] to 0"]);
+}
+
+#[test]
+fn an_idle_worker_takes_what_waits_behind_a_long_task() {
+    let mut t = Table::new(2);
+    t.submit('a', 1);
+    let b = t.submit('b', 1);
+    t.actions();
+    t.sched.ready(WorkerId(0), 0);
+    assert_eq!(t.actions(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["revoke from 0"]);
+    t.sched.revoked(WorkerId(0), b, true, 0);
+    assert_eq!(t.actions(), ["send b[0..1] to 1"]);
+}
+
+#[test]
+fn a_frame_that_cannot_be_taken_back_is_not_asked_for_again() {
+    let mut t = Table::new(2);
+    t.submit('a', 1);
+    let b = t.submit('b', 1);
+    t.sched.ready(WorkerId(0), 0);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["start 0", "start 1", "send a[0..1] to 0", "send b[0..1] to 0", "revoke from 0"]);
+    t.sched.revoked(WorkerId(0), b, false, 0);
+    t.sched.tick(1, |_| 0);
+    assert!(t.actions().is_empty());
+}
+
+#[test]
+fn a_death_fails_the_running_task_and_moves_the_others() {
+    let mut t = Table::with_ready(1);
+    for name in ['a', 'b', 'c'] {
+        t.submit(name, 1);
+    }
+    assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    t.sched.died(WorkerId(0), true, 0);
+    assert_eq!(t.actions(), ["fail a[0..1] Died(None) at attempt 1", "start 1"]);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["send b[0..1] to 1", "send c[0..1] to 1"], "in their order");
+    assert_eq!((t.sched.counts().workers_died, t.sched.counts().workers_died_busy), (1, 1));
+}
+
+#[test]
+fn a_death_between_tasks_fails_nobody() {
+    let mut t = Table::with_ready(1);
+    t.submit('a', 1);
+    t.settle();
+    t.sched.died(WorkerId(0), false, 0);
+    assert_eq!(t.actions(), ["start 1"]);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["send a[0..1] to 1"]);
+    assert_eq!((t.sched.counts().workers_died, t.sched.counts().workers_died_busy), (1, 0));
+}
+
+#[test]
+fn neighbours_in_a_chunk_are_not_blamed() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 10);
+    t.settle();
+    t.sched.finished(WorkerId(0), a, 0, 4, 100, 0).unwrap();
+    t.sched.died(WorkerId(0), true, 0);
+    assert_eq!(t.actions(), ["fail a[4..5] Died(None) at attempt 1", "start 1"]);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["send a[5..10] to 1"]);
+}
+
+#[test]
+fn a_retry_goes_first_and_alone() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit_with('a', Spec { items: 3, function: 1, timeout: None, retries: 1 });
+    t.settle();
+    t.sched.finished(WorkerId(0), a, 0, 1, 100, 0).unwrap();
+    t.sched.died(WorkerId(0), true, 0);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.actions(), ["start 1", "send a[1..2] to 1", "send a[2..3] to 1"]);
+    t.sched.died(WorkerId(1), true, 0);
+    assert_eq!(t.actions(), ["fail a[1..2] Died(None) at attempt 2", "start 2"]);
+    assert_eq!(t.sched.counts().retries, 1);
+}
+
+#[test]
+fn what_a_worker_says_must_be_what_it_was_sent() {
+    let mut t = Table::with_ready(1);
+    let (a, b) = (t.submit('a', 3), t.submit('b', 1));
+    t.settle();
+    let w = WorkerId(0);
+    assert!(t.sched.finished(w, b, 0, 1, 0, 0).is_err(), "not at its front");
+    assert!(t.sched.finished(w, FrameId(a.0 + (1 << 32)), 0, 1, 0, 0).is_err(), "a number from the future");
+    assert!(t.sched.finished(w, a, 1, 1, 0, 0).is_err(), "a task skipped");
+    assert!(t.sched.finished(w, a, 0, 4, 0, 0).is_err(), "more than there are");
+    assert!(t.sched.finished(w, a, 0, 0, 0, 0).is_err(), "nothing");
+    assert!(t.sched.finished(WorkerId(9), a, 0, 1, 0, 0).is_err(), "nobody");
+    assert!(t.sched.finished(w, a, 0, 3, 0, 0).is_ok());
+    assert!(t.sched.finished(w, a, 0, 3, 0, 0).is_err(), "twice");
+}
+
+#[test]
+fn the_clock_of_a_timeout_starts_when_the_task_can() {
+    let mut t = Table::with_ready(1);
+    let spec = Spec { items: 1, function: 1, timeout: Some(100), retries: 0 };
+    let a = t.submit_with('a', spec.clone());
+    t.submit_with('b', spec);
+    t.settle();
+    assert_eq!(t.sched.next_tick(0), Some(100));
+    t.sched.finished(WorkerId(0), a, 0, 1, 90, 90).unwrap();
+    t.sched.tick(150, |_| 0);
+    assert!(t.actions().is_empty(), "b has run for 60");
+    assert_eq!(t.sched.next_tick(150), Some(190));
+    t.sched.tick(190, |_| 0);
+    assert_eq!(t.actions(), ["kill 0"]);
+    t.sched.died(WorkerId(0), true, 191);
+    assert_eq!(t.actions(), ["fail b[0..1] Died(Some(Timeout)) at attempt 1"]);
+}
+
+#[test]
+fn inside_a_chunk_each_task_has_its_own_clock() {
+    let mut t = Table::with_ready(1);
+    t.submit_with('a', Spec { items: 3, function: 1, timeout: Some(80), retries: 0 });
+    t.settle();
+    assert_eq!(t.sched.next_tick(0), Some(11));
+    t.sched.tick(70, |_| 1);
+    t.sched.tick(140, |_| 1);
+    assert!(t.actions().is_empty());
+    t.sched.tick(150, |_| 1);
+    assert_eq!(t.actions(), ["kill 0"]);
+}
+
+#[test]
+fn cancelling_depends_on_how_far_a_frame_is() {
+    let mut t = Table::with_ready(1);
+    let (a, b, c) = (t.submit('a', 1), t.submit('b', 1), t.submit('c', 1));
+    assert_eq!(t.actions(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    assert!(t.sched.cancel(c, true, 0));
+    assert_eq!(t.actions(), ["fail c[0..1] Cancelled at attempt 1"]);
+    assert!(t.sched.cancel(b, true, 0));
+    assert_eq!(t.settle(), ["revoke from 0", "fail b[0..1] Cancelled at attempt 1"]);
+    assert!(t.sched.cancel(a, true, 0));
+    assert_eq!(t.actions(), ["revoke from 0"]);
+    t.sched.revoked(WorkerId(0), a, false, 0);
+    assert_eq!(t.actions(), ["kill 0"]);
+    t.sched.died(WorkerId(0), true, 0);
+    assert_eq!(t.actions(), ["fail a[0..1] Died(Some(Cancel)) at attempt 1"]);
+    assert!(!t.sched.cancel(a, true, 0));
+}
+
+#[test]
+fn three_failed_starts_end_the_waiting() {
+    let mut t = Table::new(2);
+    t.submit('a', 1);
+    t.submit('b', 1);
+    assert_eq!(t.actions(), ["start 0", "start 1"]);
+    t.sched.died(WorkerId(0), false, 0);
+    assert_eq!(t.actions(), ["start 2"]);
+    t.sched.died(WorkerId(1), false, 0);
+    assert_eq!(t.actions(), ["start 3"]);
+    t.sched.died(WorkerId(2), false, 0);
+    assert_eq!(t.actions(), ["fail a[0..1] NoWorker at attempt 1", "fail b[0..1] NoWorker at attempt 1"]);
+    assert_eq!(t.sched.submit('c', Spec { items: 1, function: 1, timeout: None, retries: 0 }, 0), Err(Failure::NoWorker));
+}
+
+#[test]
+fn a_smaller_pool_lets_workers_finish() {
+    let mut t = Table::with_ready(2);
+    t.submit('a', 1);
+    t.submit('b', 1);
+    t.submit('c', 1);
+    t.settle();
+    t.sched.resize(1, 0);
+    assert_eq!(t.settle(), ["retire 1"]);
+    t.sched.died(WorkerId(1), false, 0);
+    assert_eq!(t.sched.counts().workers_died, 0, "that was no accident");
+}
+
+#[test]
+fn closing_waits_or_does_not() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 1);
+    t.settle();
+    t.sched.close(false, 0);
+    assert!(t.actions().is_empty() && !t.sched.is_over());
+    t.sched.finished(WorkerId(0), a, 0, 1, 0, 0).unwrap();
+    assert_eq!(t.actions(), ["retire 0"]);
+    t.sched.died(WorkerId(0), false, 0);
+    assert!(t.sched.is_over());
+
+    let mut t = Table::with_ready(1);
+    for name in ['a', 'b', 'c'] {
+        t.submit(name, 1);
+    }
+    t.settle();
+    t.sched.close(true, 0);
+    assert_eq!(t.settle(), ["fail c[0..1] Closed at attempt 1", "kill 0"]);
+    t.sched.died(WorkerId(0), true, 0);
+    assert_eq!(t.actions(), ["fail b[0..1] Closed at attempt 1", "fail a[0..1] Died(Some(Shutdown)) at attempt 1"]);
+    assert!(t.sched.is_over());
+}
+
+#[test]
+fn a_full_ring_is_tried_again() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 1);
+    t.actions();
+    t.sched.refused(WorkerId(0), a);
+    t.sched.tick(0, |_| 0);
+    assert_eq!(t.actions(), ["send a[0..1] to 0"]);
+    t.sched.refused(WorkerId(0), a);
+    assert_eq!(t.sched.next_tick(7), Some(7 + MILLISECOND));
+}
