@@ -7,8 +7,8 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::{Once, OnceLock};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -92,9 +92,9 @@ fn conjure<F: Copy>() -> F {
             "a task function must not capture; pass what it needs as input or with `map_with` (function pointers: pass the function itself)"
         );
     }
-    // SAFETY: `F` has size zero (asserted when the program is compiled), so there are no bytes to initialise, and it is
+    // SAFETY: `F` has size zero (asserted when the program is compiled), so there are no bytes to read at the (well-aligned) address, and it is
     // `Copy`, so another one may exist beside the one the caller gave us.
-    unsafe { MaybeUninit::<F>::uninit().assume_init() }
+    unsafe { NonNull::<F>::dangling().read() }
 }
 
 /// Names `f`, a function of one input.
@@ -148,18 +148,36 @@ where
     name_of::<F>(trampoline::<F, S, X, O>)
 }
 
+/// What an initializer may return: nothing, or a `Result` whose error says why the worker cannot start.
+pub trait Setup {
+    /// The error as text.
+    fn into_result(self) -> std::result::Result<(), String>;
+}
+
+impl Setup for () {
+    fn into_result(self) -> std::result::Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: std::fmt::Display> Setup for std::result::Result<(), E> {
+    fn into_result(self) -> std::result::Result<(), String> {
+        self.map_err(|e| e.to_string())
+    }
+}
+
 /// Names `f`, an initializer; its output is a `Result<(), String>`.
 pub(crate) fn setup<F, X, O>(_f: F) -> Result<Function>
 where
     F: Fn(X) -> O + Copy + Send + 'static,
     X: DeserializeOwned,
-    O: crate::pool::Setup,
+    O: Setup,
 {
     fn trampoline<F, X, O>(invocation: &mut Invocation<'_>) -> Status
     where
         F: Fn(X) -> O + Copy,
         X: DeserializeOwned,
-        O: crate::pool::Setup,
+        O: Setup,
     {
         let input = invocation.input;
         run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?).into_result()))

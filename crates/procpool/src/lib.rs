@@ -46,6 +46,7 @@
 mod attach;
 #[allow(unsafe_code)]
 mod call;
+mod client;
 mod error;
 mod future;
 mod map;
@@ -61,9 +62,10 @@ mod supervisor;
 mod wire;
 mod worker;
 
+pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
 pub use future::{Future, Outcome};
 pub use map::{Map, MapUnordered};
-pub use pool::{Pool, PoolBuilder, Setup, Stats, available_cpus, init};
+pub use pool::{Pool, PoolBuilder, Stats, available_cpus, init};
 pub use process::{ExitStatus, Process};
 pub use queue::Queue;

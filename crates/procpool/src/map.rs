@@ -9,8 +9,8 @@ use std::thread::Thread;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::call::Function;
+use crate::client::{Batch, Client};
 use crate::error::{Error, Result};
-use crate::pool::{Batch, Pool};
 use crate::sched::FrameId;
 use crate::supervisor::{Delivery, SharedBlob, Sink, Waiting};
 
@@ -96,7 +96,7 @@ impl Waiting for Inbox {
 
 /// What `map` and `map_unordered` have in common: draws inputs, sends chunks, takes outcomes.
 struct Pipeline<'p, I, O> {
-    pool: &'p Pool,
+    client: &'p Client,
     inputs: Option<I>,
     function: Option<Function>,
     /// Why nothing can be sent; yielded once.
@@ -120,7 +120,13 @@ where
     I: Iterator<Item: Serialize>,
     O: DeserializeOwned,
 {
-    fn new(pool: &'p Pool, function: Result<Function>, state: Option<Arc<SharedBlob>>, inputs: I, ordered: bool) -> Self {
+    fn new(
+        client: &'p Client,
+        function: Result<Function>,
+        state: Option<Arc<SharedBlob>>,
+        inputs: I,
+        ordered: bool,
+    ) -> Self {
         let inbox = Arc::new(Inbox::default());
         inbox.lock().arrivals = (!ordered).then(VecDeque::new);
         let (function, refused) = match function {
@@ -128,7 +134,7 @@ where
             Err(error) => (None, Some(error)),
         };
         Self {
-            pool,
+            client,
             inputs: refused.is_none().then_some(inputs),
             function,
             refused,
@@ -160,7 +166,7 @@ where
                 return None;
             }
             self.inbox.lock().wanted = self.yielded;
-            self.pool.engine().wait(&*self.inbox, None);
+            self.client.engine().wait(&*self.inbox, None);
             self.take_delivery();
         }
     }
@@ -203,7 +209,7 @@ where
             let chunk = self.chunk_size.unwrap_or_else(|| self.learn(task_ns));
             let chunk_ns = task_ns.unwrap_or(CHUNK_NS) * f64::from(chunk);
             let per_worker = (CHUNK_NS / chunk_ns.max(1.0) * IN_FLIGHT.0).clamp(IN_FLIGHT.0, IN_FLIGHT.1);
-            let in_flight = (per_worker * self.pool.workers() as f64) as u64 * u64::from(chunk);
+            let in_flight = (per_worker * self.client.engine().lock().sched.target() as f64) as u64 * u64::from(chunk);
             let window = WINDOW.max(in_flight);
             if self.drawn - ended >= in_flight || self.drawn - self.yielded >= window || !self.send_chunk(chunk) {
                 return;
@@ -214,7 +220,7 @@ where
     /// The chunk size that fits the measured run time. With limits each task travels alone, so that its clock and its
     /// memory are its own.
     fn learn(&mut self, task_ns: Option<f64>) -> u32 {
-        let limits = self.pool.limits();
+        let limits = self.client.limits();
         let Some(task_ns) = task_ns else { return 1 };
         if limits.timeout.is_some() || limits.memory.is_some() {
             return 1;
@@ -244,7 +250,7 @@ where
         self.drawn += u64::from(batch.items());
         if batch.items() > 0 {
             let sink = Arc::clone(&self.inbox) as Arc<dyn Sink>;
-            match self.pool.send(batch, sink, first, self.state.clone()) {
+            match self.client.send(batch, sink, first, self.state.clone()) {
                 Ok(frame) => drop(self.frames.insert(first, frame)),
                 Err(error) => {
                     // The pool takes nothing more: say so once, and end.
@@ -273,7 +279,7 @@ where
         if in_order {
             self.frames = self.frames.split_off(&self.yielded.saturating_sub(u64::from(CHUNK_MAX)));
         } else if self.frames.len() as u64 > 2 * WINDOW {
-            let engine = self.pool.engine();
+            let engine = self.client.engine();
             let core = engine.lock();
             self.frames.retain(|_, frame| core.sched.knows(*frame));
         }
@@ -284,7 +290,7 @@ impl<I, O> Drop for Pipeline<'_, I, O> {
     fn drop(&mut self) {
         let frames = std::mem::take(&mut self.frames);
         let state = self.state.take();
-        self.pool.engine().with(|core, now| {
+        self.client.engine().with(|core, now| {
             for frame in frames.into_values() {
                 core.sched.cancel(frame, false, now);
             }
@@ -295,17 +301,22 @@ impl<I, O> Drop for Pipeline<'_, I, O> {
     }
 }
 
-/// The outputs of [`Pool::map`], in the order of the inputs. Dropping it cancels what has not begun.
+/// The outputs of [`Pool::map`](crate::Pool::map), in the order of the inputs. Dropping it cancels what has not begun.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Map<'p, I, O>(Pipeline<'p, I, O>);
 
-/// The outputs of [`Pool::map_unordered`], as they come. Dropping it cancels what has not begun.
+/// The outputs of [`Pool::map_unordered`](crate::Pool::map_unordered), as they come. Dropping it cancels what has not begun.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct MapUnordered<'p, I, O>(Pipeline<'p, I, O>);
 
 impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
-    pub(crate) fn new(pool: &'p Pool, function: Result<Function>, state: Option<Arc<SharedBlob>>, inputs: I) -> Self {
-        Self(Pipeline::new(pool, function, state, inputs, true))
+    pub(crate) fn new(
+        client: &'p Client,
+        function: Result<Function>,
+        state: Option<Arc<SharedBlob>>,
+        inputs: I,
+    ) -> Self {
+        Self(Pipeline::new(client, function, state, inputs, true))
     }
 
     /// How many tasks travel together, at least 1. Default: learnt from their run time, so that the hand-over costs little
@@ -317,8 +328,13 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
 }
 
 impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> MapUnordered<'p, I, O> {
-    pub(crate) fn new(pool: &'p Pool, function: Result<Function>, state: Option<Arc<SharedBlob>>, inputs: I) -> Self {
-        Self(Pipeline::new(pool, function, state, inputs, false))
+    pub(crate) fn new(
+        client: &'p Client,
+        function: Result<Function>,
+        state: Option<Arc<SharedBlob>>,
+        inputs: I,
+    ) -> Self {
+        Self(Pipeline::new(client, function, state, inputs, false))
     }
 
     /// As [`Map::chunk_size`].

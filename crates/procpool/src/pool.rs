@@ -1,29 +1,26 @@
 //! The pool and how it is built.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::call::{self, Function};
+use crate::attach;
+use crate::call::{self, Setup};
+use crate::client::{Batch, Client, Limits, require_init};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
-use crate::ring::INLINE_MAX;
-use crate::sched::{Nanos, Spec};
-use crate::supervisor::{Engine, Frame, Initializer, Launch, SharedBlob, Sink};
-use crate::{attach, worker};
-
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+use crate::supervisor::{Engine, Initializer, Launch, SharedBlob};
 
 /// Turns a process that was started as a worker into one, and then never returns; else does nothing.
 ///
 /// Call it first in `main`: everything before it also runs in every worker. In a test binary, whose `main` is not yours,
 /// write [`init_in_tests!`](crate::init_in_tests) once instead.
 pub fn init() {
-    INITIALISED.store(true, Relaxed);
-    worker::become_worker_if_asked();
+    crate::client::note_init();
+    crate::worker::become_worker_if_asked();
 }
 
 /// Does for a test binary what [`init`](crate::init) does at the top of `main`: write it once, outside of any function.
@@ -43,13 +40,6 @@ macro_rules! init_in_tests {
     };
 }
 
-pub(crate) fn require_init() -> Result<()> {
-    if INITIALISED.load(Relaxed) {
-        return Ok(());
-    }
-    Err(Error::usage("call procpool::init() first in main (in a test binary: procpool::init_in_tests!())"))
-}
-
 /// How many CPUs this process may use: its affinity mask and its cgroup's quota counted. At least 1.
 ///
 /// ```
@@ -57,38 +47,6 @@ pub(crate) fn require_init() -> Result<()> {
 /// ```
 pub fn available_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// What an initializer may return: nothing, or a `Result` whose error says why the worker cannot start.
-pub trait Setup {
-    /// The error as text.
-    fn into_result(self) -> std::result::Result<(), String>;
-}
-
-impl Setup for () {
-    fn into_result(self) -> std::result::Result<(), String> {
-        Ok(())
-    }
-}
-
-impl<E: std::fmt::Display> Setup for std::result::Result<(), E> {
-    fn into_result(self) -> std::result::Result<(), String> {
-        self.map_err(|e| e.to_string())
-    }
-}
-
-/// The limits that every task of a pool has.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limits {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) memory: Option<u64>,
-    pub(crate) retries: u32,
-}
-
-impl Limits {
-    fn timeout_ns(&self) -> Option<Nanos> {
-        self.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
-    }
 }
 
 /// How a [`Pool`] is to be. Made by [`Pool::builder`].
@@ -213,7 +171,8 @@ impl PoolBuilder {
             require_init()?;
             Launch::Processes { name, initializer, start_timeout }
         };
-        Ok(Pool { engine: Engine::start(self.workers, launch)?, limits: self.limits, submitted: AtomicU64::new(0) })
+        let client = Client::new(Engine::start(self.workers, launch)?, self.limits);
+        Ok(Pool { client, submitted: AtomicU64::new(0) })
     }
 }
 
@@ -255,8 +214,7 @@ pub struct Stats {
 /// A pool can be used from many threads at once, also behind an `Arc`. Dropping it ends it as [`Pool::shutdown_now`] does.
 #[derive(Debug)]
 pub struct Pool {
-    engine: Arc<Engine>,
-    limits: Limits,
+    client: Client,
     submitted: AtomicU64,
 }
 
@@ -308,11 +266,11 @@ impl Pool {
     {
         let function = call::task(f)?;
         let index = self.submitted.fetch_add(1, Relaxed);
-        let future = Future::new(Arc::clone(&self.engine), index);
+        let future = Future::new(Arc::clone(self.client.engine()), index);
         let mut batch = Batch::new(function);
         match batch.add(&input) {
             Ok(()) => {
-                let frame = self.send(batch, future.sink(), index, None)?;
+                let frame = self.client.send(batch, future.sink(), index, None)?;
                 Ok(future.of_frame(frame))
             }
             Err(error) => Ok(future.failed(error.with_task(function.name, index))),
@@ -340,7 +298,7 @@ impl Pool {
         O: Serialize + DeserializeOwned,
         I: IntoIterator<Item = X>,
     {
-        Map::new(self, call::task(f), None, inputs.into_iter())
+        Map::new(&self.client, call::task(f), None, inputs.into_iter())
     }
 
     /// As [`Pool::map`], but yields each output as soon as it is there, with the number of its input.
@@ -364,7 +322,7 @@ impl Pool {
         O: Serialize + DeserializeOwned,
         I: IntoIterator<Item = X>,
     {
-        MapUnordered::new(self, call::task(f), None, inputs.into_iter())
+        MapUnordered::new(&self.client, call::task(f), None, inputs.into_iter())
     }
 
     /// As [`Pool::map`], with a `state` that is sent to each worker once, not once per task. Each worker has a copy of its
@@ -399,28 +357,28 @@ impl Pool {
             Ok(()) => call::task_with(f),
         };
         let blob = SharedBlob { number: NUMBER.fetch_add(1, Relaxed), bytes };
-        Map::new(self, function, Some(Arc::new(blob)), inputs.into_iter())
+        Map::new(&self.client, function, Some(Arc::new(blob)), inputs.into_iter())
     }
 
     /// How many workers the pool is to have. Fewer run while there is less to do.
     pub fn workers(&self) -> usize {
-        self.engine.lock().sched.target()
+        self.client.engine().lock().sched.target()
     }
 
     /// Changes the number of workers, at least 1, also while tasks run: more start as tasks need them, superfluous ones
     /// finish their task and end.
     pub fn resize(&self, workers: usize) {
-        self.engine.with(|core, now| core.sched.resize(workers.max(1), now));
+        self.client.engine().with(|core, now| core.sched.resize(workers.max(1), now));
     }
 
     /// The process ids of the workers that are there now, in ascending order. Empty for threads.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.engine.lock().pids()
+        self.client.engine().lock().pids()
     }
 
     /// What the pool has done so far.
     pub fn stats(&self) -> Stats {
-        let (counts, tasks) = self.engine.lock().counts();
+        let (counts, tasks) = self.client.engine().lock().counts();
         Stats {
             tasks_ok: tasks.ok,
             tasks_failed: tasks.failed,
@@ -433,113 +391,27 @@ impl Pool {
 
     /// Cancels every task that has not begun; it ends with [`Kind::Cancelled`]. Tasks that run are left alone.
     pub fn cancel_pending(&self) {
-        self.engine.with(|core, now| core.sched.cancel_pending(now));
+        self.client.engine().with(|core, now| core.sched.cancel_pending(now));
     }
 
     /// Takes no more tasks, waits until all accepted ones have ended, and ends the workers.
     pub fn shutdown(&self) {
-        self.engine.close(false);
+        self.client.engine().close(false);
     }
 
     /// Takes no more tasks, cancels those that wait, ends the workers at once, running tasks and all. Nothing is left when
     /// it returns; only threads, which cannot be ended, finish the task they run.
     pub fn shutdown_now(&self) {
-        self.engine.close(true);
-    }
-
-    pub(crate) fn engine(&self) -> &Arc<Engine> {
-        &self.engine
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Hands a batch to the engine.
-    pub(crate) fn send(
-        &self,
-        batch: Batch,
-        sink: Arc<dyn Sink>,
-        first_index: u64,
-        state: Option<Arc<SharedBlob>>,
-    ) -> Result<crate::sched::FrameId> {
-        let spec = Spec {
-            items: batch.items,
-            function: batch.function.offset,
-            timeout: self.limits.timeout_ns(),
-            retries: self.limits.retries,
-        };
-        let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
-            (batch.payload, None)
-        } else {
-            let memfd = crate::os::memory::create_frozen("procpool-input", &batch.payload)
-                .map_err(|e| Error::os("cannot make shared memory for a large input", &e))?;
-            (Vec::new(), Some(memfd))
-        };
-        let frame = Frame {
-            function: batch.function,
-            payload,
-            memfd,
-            attachments: batch.attachments,
-            state,
-            sink,
-            first_index,
-            timeout: self.limits.timeout_ns(),
-            memory_limit: self.limits.memory,
-        };
-        self.engine.submit(Arc::new(frame), spec)
+        self.client.engine().close(true);
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.engine.is_threads() { self.engine.abandon() } else { self.engine.close(true) }
-    }
-}
-
-/// Inputs of one function on their way into a frame.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    function: Function,
-    payload: Vec<u8>,
-    items: u32,
-    attachments: Vec<attach::Attachment>,
-    scratch: Vec<u8>,
-}
-
-/// One message carries 32 descriptors; one of them may be the payload's.
-const MAX_ATTACHMENTS: usize = crate::os::socket::MAX_FDS - 1;
-
-impl Batch {
-    pub(crate) fn new(function: Function) -> Self {
-        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new(), scratch: Vec::new() }
-    }
-
-    /// Adds an input, or says why it cannot be encoded; then the batch is as before.
-    pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
-        self.scratch.clear();
-        let before = self.attachments.len();
-        let scratch = &mut self.scratch;
-        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, scratch));
-        let refused = match encoded {
-            Err(why) => why,
-            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => "it refers to too many queues".to_string(),
-            Ok(()) => {
-                crate::wire::items::put_task(&self.scratch, &mut self.payload);
-                self.items += 1;
-                return Ok(());
-            }
-        };
-        self.attachments.truncate(before);
-        Err(Error::new(Kind::Encode, Blame::Caller, format!("its input cannot be encoded: {refused}")))
-    }
-
-    pub(crate) fn items(&self) -> u32 {
-        self.items
-    }
-
-    /// Whether another input should go into another batch.
-    pub(crate) fn is_full(&self, chunk: u32) -> bool {
-        self.items >= chunk || self.payload.len() >= INLINE_MAX / 2 || self.attachments.len() >= MAX_ATTACHMENTS / 2
+        if self.client.engine().is_threads() {
+            self.client.engine().abandon()
+        } else {
+            self.client.engine().close(true)
+        }
     }
 }

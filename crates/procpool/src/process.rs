@@ -9,10 +9,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::attach::{self, Attachment};
 use crate::call::{self, Function};
+use crate::client::require_init;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::process::{Child, Exit, signal_name};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::pool::require_init;
 use crate::supervisor::{Origin, call_message, start_process};
 use crate::wire::control::{self, PROTOCOL, ToParent, ToWorker};
 
@@ -88,7 +88,8 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
         let mut bytes = Vec::new();
         let (encoded, attachments) = attach::collect(|| call::encode(&input, &mut bytes));
         encoded.map_err(|why| {
-            Error::new(Kind::Encode, Blame::Caller, format!("its input cannot be encoded: {why}")).with_task(function.name, 0)
+            Error::new(Kind::Encode, Blame::Caller, format!("its input cannot be encoded: {why}"))
+                .with_task(function.name, 0)
         })?;
         Ok(Self {
             function,
@@ -174,7 +175,9 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
         let (signal, code) = match exit {
             Exit::Signal(signal) => (Some(signal), None),
             Exit::Code(0) => {
-                return Err(Error::usage("the process has ended, and its outcome was taken before or it exited by itself"));
+                return Err(Error::usage(
+                    "the process has ended, and its outcome was taken before or it exited by itself",
+                ));
             }
             Exit::Code(code) => (None, Some(code)),
         };
@@ -244,6 +247,10 @@ impl<O> Drop for Process<O> {
 
 impl<O> fmt::Debug for Process<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("function", &self.function.name).field("pid", &self.pid).field("exit", &self.exit).finish()
+        f.debug_struct("Process")
+            .field("function", &self.function.name)
+            .field("pid", &self.pid)
+            .field("exit", &self.exit)
+            .finish()
     }
 }

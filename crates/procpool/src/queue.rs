@@ -93,8 +93,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// queue is then as before.
     pub fn put(&self, value: &T) -> Result<()> {
         let mut record = vec![0; LENGTH as usize];
-        call::encode(value, &mut record)
-            .map_err(|why| Error::new(Kind::Encode, Blame::Caller, format!("the value cannot be put into the queue: {why}")))?;
+        call::encode(value, &mut record).map_err(|why| {
+            Error::new(Kind::Encode, Blame::Caller, format!("the value cannot be put into the queue: {why}"))
+        })?;
         let len = record.len() as u64 - LENGTH;
         record[..LENGTH as usize].copy_from_slice(&len.to_le_bytes());
         self.inner.locked(|file, bell| {

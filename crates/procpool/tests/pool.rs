@@ -92,12 +92,20 @@ fn map_with_gives_each_worker_the_state_once() {
         let outputs: Vec<u32> = pool.map_with(table, |t, i: usize| t[i], 0..2000).map(Result::unwrap).collect();
         assert_eq!(outputs, (0..2000).map(|x| x * 3).collect::<Vec<_>>());
         let counts: Vec<(u32, u32)> = pool
-            .map_with(0, |seen: &mut u32, _: u8| { *seen += 1; (std::process::id(), *seen) }, [0; 100])
+            .map_with(
+                0,
+                |seen: &mut u32, _: u8| {
+                    *seen += 1;
+                    (std::process::id(), *seen)
+                },
+                [0; 100],
+            )
             .chunk_size(1)
             .map(Result::unwrap)
             .collect();
         let workers: HashSet<u32> = counts.iter().map(|(pid, _)| *pid).collect();
-        let last: u32 = workers.iter().map(|w| counts.iter().filter(|(pid, _)| pid == w).map(|(_, n)| *n).max().unwrap()).sum();
+        let last: u32 =
+            workers.iter().map(|w| counts.iter().filter(|(pid, _)| pid == w).map(|(_, n)| *n).max().unwrap()).sum();
         assert_eq!(last, 100, "each worker counts in a state of its own");
     });
 }
@@ -108,7 +116,17 @@ fn large_inputs_and_outputs_travel_whole() {
         let pool = pool(2);
         for size in [0, 1, 60_000, 65_536, 70_000, 300_000, 5_000_000] {
             let input: Vec<u8> = (0..size).map(|k| k as u8).collect();
-            let reversed = pool.submit(|mut v: Vec<u8>| { v.reverse(); v }, input.clone()).unwrap().wait().unwrap();
+            let reversed = pool
+                .submit(
+                    |mut v: Vec<u8>| {
+                        v.reverse();
+                        v
+                    },
+                    input.clone(),
+                )
+                .unwrap()
+                .wait()
+                .unwrap();
             assert!(reversed.iter().rev().eq(input.iter()), "{size} bytes");
         }
         let sizes = (0..200u32).map(|k| k * 1000);
@@ -124,7 +142,10 @@ fn a_functions_own_result_is_a_value() {
         let pool = pool(1);
         let parse = |s: String| s.parse::<u8>().map_err(|e| e.to_string());
         assert_eq!(pool.submit(parse, "200".into()).unwrap().wait().unwrap(), Ok(200));
-        assert_eq!(pool.submit(parse, "x".into()).unwrap().wait().unwrap(), Err("invalid digit found in string".into()));
+        assert_eq!(
+            pool.submit(parse, "x".into()).unwrap().wait().unwrap(),
+            Err("invalid digit found in string".into())
+        );
         assert_eq!(pool.stats().tasks_ok, 2);
     });
 }
@@ -136,8 +157,12 @@ fn a_panic_is_an_error_with_message_location_and_backtrace() {
         let line = line!() + 1;
         let error = pool.submit(|n: u32| -> u32 { panic!("not {n}") }, 5).unwrap().wait().unwrap_err();
         assert_eq!((error.kind(), error.blame(), error.message()), (Kind::Panicked, Blame::Task, "not 5"));
-        assert!(error.location().unwrap().starts_with(&format!("crates/procpool/tests/pool.rs:{line}:"))
-            || error.location().unwrap().starts_with(&format!("tests/pool.rs:{line}:")), "{:?}", error.location());
+        assert!(
+            error.location().unwrap().starts_with(&format!("crates/procpool/tests/pool.rs:{line}:"))
+                || error.location().unwrap().starts_with(&format!("tests/pool.rs:{line}:")),
+            "{:?}",
+            error.location()
+        );
         assert!(error.backtrace().unwrap().contains("pool::a_panic_is_an_error"));
         assert_eq!(error.index(), Some(0));
         assert!(error.to_string().starts_with("task 0 (pool::a_panic_is_an_error"), "{error}");
@@ -248,7 +273,9 @@ fn retries_begin_a_task_again_and_no_more_often_than_said() {
         let crash_twice = |marks: PathBuf| {
             let tries = std::fs::read_to_string(&marks).unwrap_or_default().len();
             std::fs::write(&marks, "x".repeat(tries + 1)).unwrap();
-            if tries < 2 { std::process::abort() }
+            if tries < 2 {
+                std::process::abort()
+            }
             tries
         };
         assert_eq!(pool.submit(crash_twice, marks.clone()).unwrap().wait().unwrap(), 2);
@@ -421,8 +448,13 @@ fn resize_while_work_is_in_flight() {
 fn an_initializer_runs_first_and_its_failure_is_told() {
     static SECRET: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     alone(|| {
-        let pool = Pool::builder().workers(2).initializer(|s: String| drop(SECRET.set(s)), "open".to_string()).build().unwrap();
-        let outputs: Vec<String> = pool.map(|_: u8| SECRET.get().cloned().unwrap(), 0..10).map(Result::unwrap).collect();
+        let pool = Pool::builder()
+            .workers(2)
+            .initializer(|s: String| drop(SECRET.set(s)), "open".to_string())
+            .build()
+            .unwrap();
+        let outputs: Vec<String> =
+            pool.map(|_: u8| SECRET.get().cloned().unwrap(), 0..10).map(Result::unwrap).collect();
         assert_eq!(outputs, vec!["open"; 10]);
         assert!(SECRET.get().is_none());
     });
@@ -495,7 +527,8 @@ fn threads_run_the_same_calls() {
 fn pools_nest() {
     alone(|| {
         let pool = pool(1);
-        let inner = |n: u64| Pool::builder().workers(1).build().unwrap().map(double, 0..n).map(Result::unwrap).sum::<u64>();
+        let inner =
+            |n: u64| Pool::builder().workers(1).build().unwrap().map(double, 0..n).map(Result::unwrap).sum::<u64>();
         assert_eq!(pool.submit(inner, 10).unwrap().wait().unwrap(), 90);
     });
 }

@@ -153,8 +153,16 @@ fn a_queue_travels_in_tasks_and_back() {
         let pool = Pool::builder().workers(2).build().unwrap();
         let queue = Queue::<u32>::new().unwrap();
         let inputs = (0..100).map(|n| (queue.clone(), n));
-        let back: Vec<Queue<u32>> =
-            pool.map(|(queue, n): (Queue<u32>, u32)| { queue.put(&n).unwrap(); queue }, inputs).map(Result::unwrap).collect();
+        let back: Vec<Queue<u32>> = pool
+            .map(
+                |(queue, n): (Queue<u32>, u32)| {
+                    queue.put(&n).unwrap();
+                    queue
+                },
+                inputs,
+            )
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(back.len(), 100);
         let got: HashSet<u32> = (0..100).map(|k| back[k].get().unwrap()).collect();
         assert_eq!(got, (0..100).collect());

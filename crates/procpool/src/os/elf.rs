@@ -44,7 +44,11 @@ struct Found {
 }
 
 /// Looks at the first object, which is the main executable, and stops there.
-unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: libc::size_t, found: *mut libc::c_void) -> libc::c_int {
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    found: *mut libc::c_void,
+) -> libc::c_int {
     // SAFETY: both pointers are valid for the duration of this call, as `of_this_process` and the linker promise.
     let (info, found) = unsafe { (&*info, &mut *found.cast::<Found>()) };
     // SAFETY: `dlpi_phdr` points to `dlpi_phnum` headers of a loaded object.

@@ -27,7 +27,11 @@ fn set_mask(block: bool) -> io::Result<()> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigfillset` and `sigemptyset` initialise the set they are given; `pthread_sigmask` only reads it.
     let failed = unsafe {
-        if block { libc::sigfillset(set.as_mut_ptr()) } else { libc::sigemptyset(set.as_mut_ptr()) };
+        if block {
+            libc::sigfillset(set.as_mut_ptr())
+        } else {
+            libc::sigemptyset(set.as_mut_ptr())
+        };
         libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
     };
     if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }

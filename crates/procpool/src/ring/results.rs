@@ -34,7 +34,14 @@ const ROOM: usize = INLINE_MAX;
 
 impl ResultProducer {
     pub(crate) fn new(region: &Region) -> Self {
-        Self { data: region.result_data(), region: region.clone(), space: Space::new(DATA), tail: 0, head: 0, open: None }
+        Self {
+            data: region.result_data(),
+            region: region.clone(),
+            space: Space::new(DATA),
+            tail: 0,
+            head: 0,
+            open: None,
+        }
     }
 
     /// Opens a result frame for the items of `frame` from number `first` on. `false` if there is no room until the parent

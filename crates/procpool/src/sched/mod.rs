@@ -14,8 +14,8 @@ mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub(crate) use frames::{FrameId, Spec};
 use frames::{Entry, Frames, Place};
+pub(crate) use frames::{FrameId, Spec};
 use lookahead::LookAhead;
 pub(crate) use workers::WorkerId;
 use workers::{Phase, Worker};
@@ -456,7 +456,8 @@ impl<P: Clone> Sched<P> {
     fn retire_superfluous(&mut self) {
         let mut left = self.workers.values().filter(|w| w.counts()).count().saturating_sub(self.target);
         // Idle and starting workers first, then the youngest.
-        let mut order: Vec<_> = self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
+        let mut order: Vec<_> =
+            self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
         if left == 0 {
             return;
         }

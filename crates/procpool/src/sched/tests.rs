@@ -64,7 +64,9 @@ impl Table {
 fn show(action: &Action<char>) -> String {
     match action {
         Action::Start(w) => format!("start {}", w.0),
-        Action::Send { worker, range, payload, .. } => format!("send {payload}[{}..{}] to {}", range.0, range.1, worker.0),
+        Action::Send { worker, range, payload, .. } => {
+            format!("send {payload}[{}..{}] to {}", range.0, range.1, worker.0)
+        }
         Action::Revoke { worker, .. } => format!("revoke from {}", worker.0),
         Action::Kill(w) => format!("kill {}", w.0),
         Action::Retire(w) => format!("retire {}", w.0),
@@ -247,7 +249,10 @@ fn three_failed_starts_end_the_waiting() {
     assert_eq!(t.actions(), ["start 3"]);
     t.sched.died(WorkerId(2), false, 0);
     assert_eq!(t.actions(), ["fail a[0..1] NoWorker at attempt 1", "fail b[0..1] NoWorker at attempt 1"]);
-    assert_eq!(t.sched.submit('c', Spec { items: 1, function: 1, timeout: None, retries: 0 }, 0), Err(Failure::NoWorker));
+    assert_eq!(
+        t.sched.submit('c', Spec { items: 1, function: 1, timeout: None, retries: 0 }, 0),
+        Err(Failure::NoWorker)
+    );
 }
 
 #[test]

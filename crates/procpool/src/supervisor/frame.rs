@@ -105,7 +105,8 @@ pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
 impl Origin {
     /// The outcome of a task whose result item came in a memfd, the first of `fds`.
     pub(crate) fn attached_outcome<O: DeserializeOwned>(self, mut fds: Vec<OwnedFd>, index: u64) -> Result<O> {
-        let broken = |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
+        let broken =
+            |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
         if fds.is_empty() {
             return Err(broken("no memory came with it"));
         }
@@ -123,7 +124,9 @@ impl Origin {
         Err(match status {
             Status::Ok => match call::decode::<O>(bytes) {
                 Ok(value) => return Ok(value),
-                Err(why) => self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index),
+                Err(why) => {
+                    self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index)
+                }
             },
             Status::Panicked => {
                 let report: PanicReport = crate::wire::control::decode(bytes).unwrap_or_default();

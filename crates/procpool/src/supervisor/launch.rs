@@ -60,7 +60,10 @@ impl Launch {
                     let _ = crate::os::signals::block_all();
                     worker::run(theirs, worker::Place::Thread);
                 };
-                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(work).map_err(refused("a thread"))?;
+                std::thread::Builder::new()
+                    .name(format!("{name}-{number}"))
+                    .spawn(work)
+                    .map_err(refused("a thread"))?;
                 (Body::Thread, initializer)
             }
         };

@@ -151,9 +151,7 @@ impl Engine {
 
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
-        self.with(|core, now| {
-            core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))
-        })
+        self.with(|core, now| core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1)))
     }
 
     /// Does what was put off until the lock was released.
@@ -250,8 +248,9 @@ impl Core {
             Action::Fail { payload, range, failure, worker, attempt } => {
                 for item in range.0..range.1 {
                     let index = payload.first_index + u64::from(item);
-                    let error =
-                        self.error_of(failure, worker.map(|w| (w, &*payload)), attempt).with_task(payload.function.name, index);
+                    let error = self
+                        .error_of(failure, worker.map(|w| (w, &*payload)), attempt)
+                        .with_task(payload.function.name, index);
                     out.deliveries.push((Arc::clone(&payload.sink), index, Delivery::Failed(error)));
                     self.tasks.failed += 1;
                 }
@@ -347,12 +346,17 @@ impl Core {
             Failure::Died(Some(Doom::Shutdown)) => {
                 Error::new(Kind::Closed, Blame::Caller, "the pool was shut down while it ran")
             }
-            Failure::NoWorker => self.start_error.clone().unwrap_or_else(|| {
-                Error::new(Kind::Start, Blame::Host, "no worker could be started")
-            }),
+            Failure::NoWorker => self
+                .start_error
+                .clone()
+                .unwrap_or_else(|| Error::new(Kind::Start, Blame::Host, "no worker could be started")),
             Failure::Died(Some(Doom::Timeout)) => {
                 let limit = worker.and_then(|(_, frame)| frame.timeout).map(Duration::from_nanos).unwrap_or_default();
-                Error::new(Kind::TimedOut, Blame::Task, format!("it took longer than its timeout of {limit:?}; {who} was ended"))
+                Error::new(
+                    Kind::TimedOut,
+                    Blame::Task,
+                    format!("it took longer than its timeout of {limit:?}; {who} was ended"),
+                )
             }
             Failure::Died(Some(Doom::Memory(seen))) => {
                 let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();

@@ -69,7 +69,7 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// The message in `bytes`, if they are exactly one.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
-        Ok((message, rest)) if rest.is_empty() => Some(message),
+        Ok((message, [])) => Some(message),
         _ => None,
     }
 }

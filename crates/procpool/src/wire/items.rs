@@ -25,7 +25,9 @@ pub(crate) enum Status {
 
 impl Status {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ok, Self::Panicked, Self::EncodeFailed, Self::DecodeFailed, Self::Attached].into_iter().nth(byte as usize)
+        [Self::Ok, Self::Panicked, Self::EncodeFailed, Self::DecodeFailed, Self::Attached]
+            .into_iter()
+            .nth(byte as usize)
     }
 }
 
@@ -121,7 +123,13 @@ mod tests {
         assert!(index_results(&bytes, u32::MAX).is_none(), "no allocation for a count that cannot be");
         assert!(index_results(&bytes[..3], 1).is_none(), "cut off");
         assert!(index_results(&[9, 0], 1).is_none(), "no such status");
-        assert!(index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], 1).is_none(), "endless length");
-        assert!(index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], 1).is_none(), "length past the end");
+        assert!(
+            index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], 1).is_none(),
+            "endless length"
+        );
+        assert!(
+            index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], 1).is_none(),
+            "length past the end"
+        );
     }
 }

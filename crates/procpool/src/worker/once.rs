@@ -44,12 +44,7 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
 }
 
 /// Sends a result item in a memfd, with what it refers to.
-pub(super) fn ship(
-    socket: &Socket,
-    number: u64,
-    item: &[u8],
-    attached: &[attach::Attachment],
-) -> std::io::Result<()> {
+pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach::Attachment]) -> std::io::Result<()> {
     let mut fds = vec![create_frozen("procpool-result", item)?];
     for attachment in attached {
         fds.push(attachment.to_send()?);

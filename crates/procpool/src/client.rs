@@ -1,0 +1,146 @@
+//! How the faces reach the engine: inputs become batches, batches become frames with the pool's limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::attach;
+use crate::call::{self, Function};
+use crate::error::{Blame, Error, Kind, Result};
+use crate::ring::INLINE_MAX;
+use crate::sched::{FrameId, Nanos, Spec};
+use crate::supervisor::{Engine, Frame, SharedBlob, Sink};
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a process started by this program will become a worker.
+pub(crate) fn note_init() {
+    INITIALISED.store(true, Relaxed);
+}
+
+/// Refuses to start processes that would run `main` all over again.
+pub(crate) fn require_init() -> Result<()> {
+    if INITIALISED.load(Relaxed) {
+        return Ok(());
+    }
+    Err(Error::usage("call procpool::init() first in main (in a test binary: procpool::init_in_tests!())"))
+}
+
+/// The limits that every task of a pool has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) retries: u32,
+}
+
+impl Limits {
+    fn timeout_ns(&self) -> Option<Nanos> {
+        self.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A pool's engine, and what its tasks have in common.
+#[derive(Debug)]
+pub(crate) struct Client {
+    engine: Arc<Engine>,
+    limits: Limits,
+}
+
+impl Client {
+    pub(crate) fn new(engine: Arc<Engine>, limits: Limits) -> Self {
+        Self { engine, limits }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Hands a batch to the engine.
+    pub(crate) fn send(
+        &self,
+        batch: Batch,
+        sink: Arc<dyn Sink>,
+        first_index: u64,
+        state: Option<Arc<SharedBlob>>,
+    ) -> Result<FrameId> {
+        let spec = Spec {
+            items: batch.items,
+            function: batch.function.offset,
+            timeout: self.limits.timeout_ns(),
+            retries: self.limits.retries,
+        };
+        let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
+            (batch.payload, None)
+        } else {
+            let memfd = crate::os::memory::create_frozen("procpool-input", &batch.payload)
+                .map_err(|e| Error::os("cannot make shared memory for a large input", &e))?;
+            (Vec::new(), Some(memfd))
+        };
+        let frame = Frame {
+            function: batch.function,
+            payload,
+            memfd,
+            attachments: batch.attachments,
+            state,
+            sink,
+            first_index,
+            timeout: self.limits.timeout_ns(),
+            memory_limit: self.limits.memory,
+        };
+        self.engine.submit(Arc::new(frame), spec)
+    }
+}
+
+/// Inputs of one function on their way into a frame.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    function: Function,
+    payload: Vec<u8>,
+    items: u32,
+    attachments: Vec<attach::Attachment>,
+    scratch: Vec<u8>,
+}
+
+/// One message carries 32 descriptors; one of them may be the payload's.
+const MAX_ATTACHMENTS: usize = crate::os::socket::MAX_FDS - 1;
+
+impl Batch {
+    pub(crate) fn new(function: Function) -> Self {
+        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Adds an input, or says why it cannot be encoded; then the batch is as before.
+    pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
+        self.scratch.clear();
+        let before = self.attachments.len();
+        let scratch = &mut self.scratch;
+        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, scratch));
+        let refused = match encoded {
+            Err(why) => why,
+            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => "it refers to too many queues".to_string(),
+            Ok(()) => {
+                crate::wire::items::put_task(&self.scratch, &mut self.payload);
+                self.items += 1;
+                return Ok(());
+            }
+        };
+        self.attachments.truncate(before);
+        Err(Error::new(Kind::Encode, Blame::Caller, format!("its input cannot be encoded: {refused}")))
+    }
+
+    pub(crate) fn items(&self) -> u32 {
+        self.items
+    }
+
+    /// Whether another input should go into another batch.
+    pub(crate) fn is_full(&self, chunk: u32) -> bool {
+        self.items >= chunk || self.payload.len() >= INLINE_MAX / 2 || self.attachments.len() >= MAX_ATTACHMENTS / 2
+    }
+}
