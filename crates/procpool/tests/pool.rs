@@ -299,8 +299,10 @@ fn a_timeout_ends_that_task_alone() {
     alone(|| {
         let pool = Pool::builder().workers(2).timeout(Duration::from_millis(200)).build().unwrap();
         let spin = |n: u32| {
-            while n == 3 {
-                std::hint::spin_loop();
+            if n == 3 {
+                loop {
+                    std::hint::spin_loop();
+                }
             }
             n
         };
@@ -327,8 +329,10 @@ fn a_memory_limit_ends_that_task_alone() {
         let pool = Pool::builder().workers(1).memory_limit(100 << 20).build().unwrap();
         let fill = |mib: usize| {
             let block = vec![1u8; mib << 20];
-            while mib > 100 {
-                std::hint::black_box(&block);
+            if mib > 100 {
+                loop {
+                    std::hint::black_box(&block);
+                }
             }
             block.len()
         };

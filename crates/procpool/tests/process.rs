@@ -56,6 +56,7 @@ fn panics_exits_and_signals_are_told_apart() {
 }
 
 #[test]
+#[expect(clippy::zombie_processes, reason = "what is left of a process is what this test is about")]
 fn a_dropped_process_is_ended_with_what_it_started() {
     alone(|| {
         let started = Queue::<u32>::new().unwrap();

@@ -44,6 +44,7 @@ struct Found {
 }
 
 /// Looks at the first object, which is the main executable, and stops there.
+// SAFETY: called by the dynamic linker alone, with a valid `info` and the `found` that `of_this_process` passes.
 unsafe extern "C" fn visit(
     info: *mut libc::dl_phdr_info,
     _size: libc::size_t,
