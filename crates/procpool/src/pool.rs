@@ -23,7 +23,7 @@ pub fn init() {
     crate::worker::become_worker_if_asked();
 }
 
-/// Does for a test binary what [`init`](crate::init) does at the top of `main`: write it once, outside of any function.
+/// Does for a test binary what [`init`] does at the top of `main`: write it once, outside of any function.
 ///
 /// It runs before `main`, through the linker's list of initialisers.
 #[macro_export]

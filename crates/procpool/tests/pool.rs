@@ -45,6 +45,15 @@ fn tasks_run_in_other_processes_and_a_dropped_pool_leaves_none() {
 }
 
 #[test]
+fn a_worker_bears_the_name_of_its_pool() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).name("resizer").build().unwrap();
+        let name = |()| std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(pool.submit(name, ()).unwrap().wait().unwrap(), "resizer-0\n");
+    });
+}
+
+#[test]
 fn closures_without_captures_are_task_functions() {
     alone(|| {
         let pool = pool(1);

@@ -140,3 +140,10 @@ pub(crate) fn end_own_group() -> ! {
 pub(crate) fn continue_when_parent_ends() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?)
 }
+
+/// The name that `top` and `ps -o comm` show for this process, cut off after 15 bytes by the kernel.
+pub(crate) fn set_own_name(name: &OsStr) {
+    if let Ok(name) = std::ffi::CString::new(name.as_encoded_bytes()) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}

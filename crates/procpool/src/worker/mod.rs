@@ -32,6 +32,10 @@ pub(crate) fn become_worker_if_asked() {
         return;
     }
     if let Some(socket) = crate::os::worker_socket() {
+        if let Some(name) = std::env::args_os().next() {
+            // Else `top` would show what was executed: "exe", the last part of /proc/self/exe.
+            process::set_own_name(&name);
+        }
         run(socket, Place::Process);
         std::process::exit(0);
     }
