@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::attach;
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
+use crate::options::TaskOptions;
 use crate::ring::INLINE_MAX;
-use crate::sched::{FrameId, Nanos, Spec};
+use crate::sched::FrameId;
 use crate::supervisor::{Engine, Frame, SharedBlob, Sink};
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
@@ -20,6 +20,10 @@ pub(crate) fn note_init() {
     INITIALISED.store(true, Relaxed);
 }
 
+/// Why a pool of threads takes no limits.
+pub(crate) const NO_LIMITS_ON_THREADS: &str =
+    "a thread cannot be ended: timeouts, CPU-time limits and memory limits need worker processes";
+
 /// Refuses to start processes that would run `main` all over again.
 pub(crate) fn require_init() -> Result<()> {
     if INITIALISED.load(Relaxed) {
@@ -28,38 +32,40 @@ pub(crate) fn require_init() -> Result<()> {
     Err(Error::usage("call procpool::init() first in main (in a test binary: procpool::init_in_tests!())"))
 }
 
-/// The limits that every task of a pool has.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limits {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) memory: Option<u64>,
-    pub(crate) retries: u32,
-}
-
-impl Limits {
-    fn timeout_ns(&self) -> Option<Nanos> {
-        self.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
 /// A pool's engine, and what its tasks have in common.
 #[derive(Debug)]
 pub(crate) struct Client {
     engine: Arc<Engine>,
-    limits: Limits,
+    options: TaskOptions,
+    max_pending: Option<u64>,
 }
 
 impl Client {
-    pub(crate) fn new(engine: Arc<Engine>, limits: Limits) -> Self {
-        Self { engine, limits }
+    pub(crate) fn new(engine: Arc<Engine>, options: TaskOptions, max_pending: Option<u64>) -> Self {
+        Self { engine, options, max_pending }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    /// What tasks have that say nothing else.
+    pub(crate) fn options(&self) -> &TaskOptions {
+        &self.options
+    }
+
+    /// Waits until fewer tasks are pending than the pool takes; with `wait` false, refuses instead.
+    pub(crate) fn make_room(&self, wait: bool) -> Result<()> {
+        let Some(most) = self.max_pending else { return Ok(()) };
+        if self.engine.lock().pending() < most {
+            return Ok(());
+        }
+        if !wait || self.engine.is_supervisor_thread() {
+            let text = format!("{most} tasks are pending, and the pool takes no more");
+            return Err(Error::new(Kind::WouldBlock, Blame::Caller, text));
+        }
+        self.engine.wait_for_room(most);
+        Ok(())
     }
 
     /// Hands a batch to the engine.
@@ -69,13 +75,12 @@ impl Client {
         sink: Arc<dyn Sink>,
         first_index: u64,
         state: Option<Arc<SharedBlob>>,
+        options: &TaskOptions,
     ) -> Result<FrameId> {
-        let spec = Spec {
-            items: batch.items,
-            function: batch.function.offset,
-            timeout: self.limits.timeout_ns(),
-            retries: self.limits.retries,
-        };
+        if options.has_limits() && self.engine.is_threads() {
+            return Err(Error::usage(NO_LIMITS_ON_THREADS));
+        }
+        let spec = options.spec(batch.items, batch.function.offset);
         let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
             (batch.payload, None)
         } else {
@@ -91,8 +96,9 @@ impl Client {
             state,
             sink,
             first_index,
-            timeout: self.limits.timeout_ns(),
-            memory_limit: self.limits.memory,
+            timeout: options.timeout_ns(),
+            cpu_time: options.cpu_time_ns(),
+            memory_limit: options.memory,
         };
         self.engine.submit(Arc::new(frame), spec)
     }

@@ -29,6 +29,8 @@ pub enum Kind {
     Closed,
     /// No worker could be started.
     Start,
+    /// As many tasks are pending as the pool takes.
+    WouldBlock,
     /// The operating system refused something.
     Os,
     /// The library was used in a way that cannot work.

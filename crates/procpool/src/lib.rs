@@ -50,6 +50,7 @@ mod client;
 mod error;
 mod future;
 mod map;
+mod options;
 #[allow(unsafe_code)]
 mod os;
 mod pool;
@@ -66,6 +67,7 @@ pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
 pub use future::{Future, Outcome};
 pub use map::{Map, MapUnordered};
+pub use options::TaskOptions;
 pub use pool::{Pool, PoolBuilder, Stats, available_cpus, init};
 pub use process::{ExitStatus, Process};
 pub use queue::Queue;

@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::call::Function;
 use crate::client::{Batch, Client};
 use crate::error::{Error, Result};
+use crate::options::TaskOptions;
 use crate::sched::FrameId;
 use crate::supervisor::{Delivery, SharedBlob, Sink, Waiting};
 
@@ -104,6 +105,7 @@ struct Pipeline<'p, I, O> {
     state: Option<Arc<SharedBlob>>,
     inbox: Arc<Inbox>,
     chunk_size: Option<u32>,
+    options: TaskOptions,
     /// The size the next chunk has when nobody has set one.
     learnt: u32,
     drawn: u64,
@@ -141,6 +143,7 @@ where
             state,
             inbox,
             chunk_size: None,
+            options: *client.options(),
             learnt: 1,
             drawn: 0,
             yielded: 0,
@@ -220,9 +223,8 @@ where
     /// The chunk size that fits the measured run time. With limits each task travels alone, so that its clock and its
     /// memory are its own.
     fn learn(&mut self, task_ns: Option<f64>) -> u32 {
-        let limits = self.client.limits();
         let Some(task_ns) = task_ns else { return 1 };
-        if limits.timeout.is_some() || limits.memory.is_some() {
+        if self.options.has_limits() {
             return 1;
         }
         let wanted = (CHUNK_NS / task_ns.max(1.0)) as u32;
@@ -250,7 +252,9 @@ where
         self.drawn += u64::from(batch.items());
         if batch.items() > 0 {
             let sink = Arc::clone(&self.inbox) as Arc<dyn Sink>;
-            match self.client.send(batch, sink, first, self.state.clone()) {
+            let state = self.state.clone();
+            match self.client.make_room(true).and_then(|()| self.client.send(batch, sink, first, state, &self.options))
+            {
                 Ok(frame) => drop(self.frames.insert(first, frame)),
                 Err(error) => {
                     // The pool takes nothing more: say so once, and end.
@@ -319,6 +323,12 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
         Self(Pipeline::new(client, function, state, inputs, true))
     }
 
+    /// Limits, retries and priority of these tasks, instead of the pool's.
+    pub fn options(mut self, options: &TaskOptions) -> Self {
+        self.0.options = *options;
+        self
+    }
+
     /// How many tasks travel together, at least 1. Default: learnt from their run time, so that the hand-over costs little
     /// and no worker waits for another; 1 if the pool has a timeout or a memory limit.
     pub fn chunk_size(mut self, tasks: u32) -> Self {
@@ -335,6 +345,12 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> MapUnordered<'p, I, 
         inputs: I,
     ) -> Self {
         Self(Pipeline::new(client, function, state, inputs, false))
+    }
+
+    /// As [`Map::options`].
+    pub fn options(mut self, options: &TaskOptions) -> Self {
+        self.0.options = *options;
+        self
     }
 
     /// As [`Map::chunk_size`].

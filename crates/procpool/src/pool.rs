@@ -8,10 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::attach;
 use crate::call::{self, Setup};
-use crate::client::{Batch, Client, Limits, require_init};
+use crate::client::{Batch, Client, NO_LIMITS_ON_THREADS, require_init};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
+use crate::options::TaskOptions;
 use crate::supervisor::{Engine, Initializer, Launch, SharedBlob};
 
 /// Turns a process that was started as a worker into one, and then never returns; else does nothing.
@@ -73,7 +74,8 @@ pub struct PoolBuilder {
     threads: bool,
     name: String,
     initializer: Option<Result<Initializer>>,
-    limits: Limits,
+    options: TaskOptions,
+    max_pending: Option<u64>,
     start_timeout: Duration,
 }
 
@@ -127,21 +129,34 @@ impl PoolBuilder {
     /// The longest that one task may run, by the clock on the wall. Then its worker is ended and replaced, and the task
     /// fails with [`Kind::TimedOut`]. Default: no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limits.timeout = Some(timeout);
+        self.options = self.options.timeout(timeout);
         self
     }
 
     /// The most resident memory in bytes that a worker may use while it runs a task. It is looked at every 20 ms; a worker
     /// that has more is ended and replaced, and the task fails with [`Kind::OutOfMemory`]. Default: no limit.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.limits.memory = Some(bytes);
+        self.options = self.options.memory_limit(bytes);
         self
     }
 
     /// How often a task is begun again when its worker died, was too slow or used too much memory. Default: 0, so that a
     /// task is begun at most once.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.limits.retries = retries;
+        self.options = self.options.retries(retries);
+        self
+    }
+
+    /// Limits, retries and priority of all tasks that are given none of their own.
+    pub fn task_options(mut self, options: &TaskOptions) -> Self {
+        self.options = *options;
+        self
+    }
+
+    /// The most tasks that may be pending, that is accepted and not ended. Then [`Pool::submit`] waits, and
+    /// [`Pool::try_submit`] refuses. A map needs no such limit, since it draws its inputs as they are needed. Default: none.
+    pub fn max_pending(mut self, tasks: usize) -> Self {
+        self.max_pending = Some(tasks.max(1) as u64);
         self
     }
 
@@ -163,15 +178,15 @@ impl PoolBuilder {
         let initializer = self.initializer.transpose()?;
         let (name, start_timeout) = (self.name, self.start_timeout);
         let launch = if self.threads {
-            if self.limits.timeout.is_some() || self.limits.memory.is_some() {
-                return Err(Error::usage("a thread cannot be ended: timeouts and memory limits need worker processes"));
+            if self.options.has_limits() {
+                return Err(Error::usage(NO_LIMITS_ON_THREADS));
             }
             Launch::Threads { name, initializer, start_timeout }
         } else {
             require_init()?;
             Launch::Processes { name, initializer, start_timeout }
         };
-        let client = Client::new(Engine::start(self.workers, launch)?, self.limits);
+        let client = Client::new(Engine::start(self.workers, launch)?, self.options, self.max_pending);
         Ok(Pool { client, submitted: AtomicU64::new(0) })
     }
 }
@@ -234,7 +249,8 @@ impl Pool {
             threads: false,
             name: "procpool".into(),
             initializer: None,
-            limits: Limits::default(),
+            options: TaskOptions::default(),
+            max_pending: None,
             start_timeout: Duration::from_secs(60),
         }
     }
@@ -264,13 +280,51 @@ impl Pool {
         X: Serialize + DeserializeOwned,
         O: Serialize + DeserializeOwned,
     {
+        self.client.make_room(true)?;
+        self.submit_now(self.client.options(), f, input)
+    }
+
+    /// As [`Pool::submit`], with limits, retries and priority of its own.
+    ///
+    /// # Errors
+    /// As [`Pool::submit`]; [`Kind::Usage`] for limits on a pool of threads.
+    pub fn submit_with<F, X, O>(&self, options: &TaskOptions, f: F, input: X) -> Result<Future<O>>
+    where
+        F: Fn(X) -> O + Copy + Send + 'static,
+        X: Serialize + DeserializeOwned,
+        O: Serialize + DeserializeOwned,
+    {
+        self.client.make_room(true)?;
+        self.submit_now(options, f, input)
+    }
+
+    /// As [`Pool::submit`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Pool::submit`]; [`Kind::WouldBlock`] if as many tasks are pending as [`PoolBuilder::max_pending`] allows.
+    pub fn try_submit<F, X, O>(&self, f: F, input: X) -> Result<Future<O>>
+    where
+        F: Fn(X) -> O + Copy + Send + 'static,
+        X: Serialize + DeserializeOwned,
+        O: Serialize + DeserializeOwned,
+    {
+        self.client.make_room(false)?;
+        self.submit_now(self.client.options(), f, input)
+    }
+
+    fn submit_now<F, X, O>(&self, options: &TaskOptions, f: F, input: X) -> Result<Future<O>>
+    where
+        F: Fn(X) -> O + Copy + Send + 'static,
+        X: Serialize + DeserializeOwned,
+        O: Serialize + DeserializeOwned,
+    {
         let function = call::task(f)?;
         let index = self.submitted.fetch_add(1, Relaxed);
         let future = Future::new(Arc::clone(self.client.engine()), index);
         let mut batch = Batch::new(function);
         match batch.add(&input) {
             Ok(()) => {
-                let frame = self.client.send(batch, future.sink(), index, None)?;
+                let frame = self.client.send(batch, future.sink(), index, None, options)?;
                 Ok(future.of_frame(frame))
             }
             Err(error) => Ok(future.failed(error.with_task(function.name, index))),

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use procpool::{Blame, Kind, Pool};
+use procpool::{Blame, Kind, Pool, Queue, TaskOptions};
 use support::{alone, wait_until};
 
 procpool::init_in_tests!();
@@ -355,6 +355,106 @@ fn a_memory_limit_ends_that_task_alone() {
 }
 
 #[test]
+fn a_cpu_time_limit_ends_who_computes_and_not_who_waits() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let little = TaskOptions::new().cpu_time(Duration::from_millis(50));
+        let spin = pool
+            .submit_with(
+                &little,
+                |()| -> u8 {
+                    loop {
+                        std::hint::spin_loop()
+                    }
+                },
+                (),
+            )
+            .unwrap();
+        let error = spin.wait().unwrap_err();
+        assert_eq!((error.kind(), error.blame()), (Kind::TimedOut, Blame::Task));
+        assert!(error.to_string().contains("more CPU time than its limit of 50ms"), "{error}");
+        let sleep = pool.submit_with(&little, |ms| std::thread::sleep(Duration::from_millis(ms)), 200).unwrap();
+        sleep.wait().unwrap();
+    });
+}
+
+#[test]
+fn only_the_kinds_named_are_tried_again() {
+    alone(|| {
+        let pool = pool(1);
+        let options = TaskOptions::new().retries(1).retry_on(&[Kind::TimedOut]).timeout(Duration::from_millis(100));
+        let error = pool.submit_with(&options, |()| -> u8 { std::process::abort() }, ()).unwrap().wait().unwrap_err();
+        assert_eq!((error.kind(), error.attempt()), (Kind::Died, 1));
+        let error = pool
+            .submit_with(
+                &options,
+                |()| -> u8 {
+                    loop {
+                        std::hint::spin_loop()
+                    }
+                },
+                (),
+            )
+            .unwrap()
+            .wait()
+            .unwrap_err();
+        assert_eq!((error.kind(), error.attempt()), (Kind::TimedOut, 2));
+    });
+}
+
+#[test]
+fn higher_priorities_go_first() {
+    alone(|| {
+        let pool = pool(1);
+        let (begun, gate, order) =
+            (Queue::<()>::new().unwrap(), Queue::<()>::new().unwrap(), Queue::<u8>::new().unwrap());
+        let hold = |(begun, gate): (Queue<()>, Queue<()>)| {
+            begun.put(&()).unwrap();
+            gate.get().unwrap();
+        };
+        let held = pool.submit(hold, (begun.clone(), gate.clone())).unwrap();
+        begun.get().unwrap();
+        let note = |(order, n): (Queue<u8>, u8)| order.put(&n).unwrap();
+        let futures: Vec<_> = [5, 0, 9, 5, 7]
+            .map(|p| pool.submit_with(&TaskOptions::new().priority(p), note, (order.clone(), p)).unwrap())
+            .into_iter()
+            .collect();
+        gate.put(&()).unwrap();
+        held.wait().unwrap();
+        futures.into_iter().for_each(|future| future.wait().unwrap());
+        let seen: Vec<u8> = (0..5).map(|_| order.get().unwrap()).collect();
+        assert_eq!(seen, [9, 7, 5, 5, 0]);
+    });
+}
+
+#[test]
+fn a_full_pool_waits_or_refuses() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).max_pending(3).build().unwrap();
+        let (begun, gate) = (Queue::<()>::new().unwrap(), Queue::<()>::new().unwrap());
+        let hold = |(begun, gate): (Queue<()>, Queue<()>)| {
+            begun.put(&()).unwrap();
+            gate.get().unwrap();
+        };
+        let held = pool.submit(hold, (begun.clone(), gate.clone())).unwrap();
+        begun.get().unwrap();
+        let others = [pool.submit(double, 1).unwrap(), pool.try_submit(double, 2).unwrap()];
+        assert_eq!(pool.try_submit(double, 3).unwrap_err().kind(), Kind::WouldBlock);
+        std::thread::scope(|scope| {
+            let fourth = scope.spawn(|| pool.submit(double, 4).unwrap().wait().unwrap());
+            gate.put(&()).unwrap();
+            assert_eq!(fourth.join().unwrap(), 8);
+        });
+        held.wait().unwrap();
+        others.into_iter().for_each(|future| assert!(future.wait().is_ok()));
+        let futures: Vec<_> = (0..1000).map(|x| pool.submit(double, x).unwrap()).collect();
+        futures.into_iter().enumerate().for_each(|(x, future)| assert_eq!(future.wait().unwrap(), 2 * x as u64));
+        let sum: u64 = pool.map(double, 0..1000).map(Result::unwrap).sum();
+        assert_eq!(sum, 999_000);
+    });
+}
+
+#[test]
 fn cancel_ends_a_task_that_waits_and_one_that_runs() {
     alone(|| {
         let pool = pool(1);
@@ -380,9 +480,9 @@ fn cancel_ends_a_task_that_waits_and_one_that_runs() {
 fn cancel_pending_leaves_what_runs() {
     alone(|| {
         let pool = pool(1);
-        let gate = procpool::Queue::<()>::new().unwrap();
-        let begun = procpool::Queue::<()>::new().unwrap();
-        let hold = |(begun, gate): (procpool::Queue<()>, procpool::Queue<()>)| {
+        let gate = Queue::<()>::new().unwrap();
+        let begun = Queue::<()>::new().unwrap();
+        let hold = |(begun, gate): (Queue<()>, Queue<()>)| {
             begun.put(&()).unwrap();
             gate.get().unwrap();
         };

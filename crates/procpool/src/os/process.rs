@@ -147,3 +147,18 @@ pub(crate) fn set_own_name(name: &OsStr) {
         let _ = rustix::thread::set_name(&name);
     }
 }
+
+/// The CPU time in nanoseconds that all threads of a process have used, or `None` once it is gone.
+pub(crate) fn cpu_time(pid: u32) -> Option<u64> {
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls write to the variables they are given a pointer to, and nothing else.
+    let failed = unsafe {
+        libc::clock_getcpuclockid(libc::pid_t::try_from(pid).ok()?, &raw mut clock) != 0
+            || libc::clock_gettime(clock, &raw mut time) != 0
+    };
+    if failed {
+        return None;
+    }
+    u64::try_from(time.tv_sec).ok()?.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec).ok()?)
+}

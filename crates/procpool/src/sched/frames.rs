@@ -17,6 +17,22 @@ pub(crate) struct Spec {
     pub(crate) timeout: Option<Nanos>,
     /// How often a task whose worker died may be begun again.
     pub(crate) retries: u32,
+    /// After which ends of its worker.
+    pub(crate) retry_on: RetryOn,
+    /// The highest goes first.
+    pub(crate) priority: u8,
+}
+
+/// Which ends of a worker let its task be begun again, as long as it has retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RetryOn {
+    pub(crate) died: bool,
+    pub(crate) timed_out: bool,
+    pub(crate) out_of_memory: bool,
+}
+
+impl RetryOn {
+    pub(crate) const ALL: Self = Self { died: true, timed_out: true, out_of_memory: true };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

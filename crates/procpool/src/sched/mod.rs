@@ -10,13 +10,16 @@ mod lookahead;
 mod model;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod workers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use frames::{Entry, Frames, Place};
-pub(crate) use frames::{FrameId, Spec};
+pub(crate) use frames::{FrameId, RetryOn, Spec};
 use lookahead::LookAhead;
+pub(crate) use waiting::PRIORITIES;
+use waiting::Waiting;
 pub(crate) use workers::WorkerId;
 use workers::{Phase, Worker};
 
@@ -32,6 +35,8 @@ const START_TRIES: u32 = 3;
 pub(crate) enum Doom {
     /// Its task ran longer than it may.
     Timeout,
+    /// Its task used more CPU time than it may.
+    CpuTime,
     /// It used more memory than its task may; the bytes that were seen.
     Memory(u64),
     /// Its task was cancelled.
@@ -104,7 +109,7 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Sched<P> {
     frames: Frames<P>,
-    queue: VecDeque<FrameId>,
+    queue: Waiting,
     workers: BTreeMap<WorkerId, Worker>,
     next_worker: u32,
     target: usize,
@@ -120,7 +125,7 @@ impl<P: Clone> Sched<P> {
     pub(crate) fn new(target: usize) -> Self {
         Self {
             frames: Frames::default(),
-            queue: VecDeque::new(),
+            queue: Waiting::default(),
             workers: BTreeMap::new(),
             next_worker: 0,
             target,
@@ -160,8 +165,9 @@ impl<P: Clone> Sched<P> {
             return Err(Failure::NoWorker);
         }
         let range = (0, spec.items);
+        let priority = spec.priority;
         let frame = self.frames.insert(Entry { payload, spec, range, attempt: 1, place: Place::Queued, cancel: None });
-        self.queue.push_back(frame);
+        self.queue.push_back(priority, frame);
         self.dispatch(now);
         Ok(frame)
     }
@@ -291,7 +297,7 @@ impl<P: Clone> Sched<P> {
         let Some(entry) = self.frames.get_mut(frame) else { return false };
         match entry.place {
             Place::Queued => {
-                self.queue.retain(|f| *f != frame);
+                self.queue.remove(entry.spec.priority, frame);
                 self.fail_whole(frame, Failure::Cancelled);
                 self.dispatch(now);
             }
@@ -392,20 +398,21 @@ impl<P: Clone> Sched<P> {
             return;
         }
         self.start_missing();
-        if self.queue.is_empty() {
+        if self.queue.len() == 0 {
             self.rebalance();
         }
     }
 
     fn hand_out(&mut self, now: Nanos) {
-        while let Some(&frame) = self.queue.front() {
+        while let Some(frame) = self.queue.front() {
             let Some(entry) = self.frames.get_mut(frame) else {
                 self.queue.pop_front();
                 continue;
             };
             let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
             let free = self.workers.iter_mut().filter(|(_, w)| w.takes(depth)).min_by_key(|(_, w)| w.sent.len());
-            let Some((&worker, w)) = free else { return };
+            let priority = entry.spec.priority;
+            let Some((&worker, w)) = free else { return self.make_way(priority) };
             self.queue.pop_front();
             if w.sent.is_empty() {
                 w.front_since = now;
@@ -415,6 +422,19 @@ impl<P: Clone> Sched<P> {
             entry.place = Place::Sent(worker);
             let (range, payload) = (entry.range, entry.payload.clone());
             self.actions.push(Action::Send { worker, frame, range, payload });
+        }
+    }
+
+    /// Takes back a frame of lower priority that some worker holds but has probably not begun.
+    fn make_way(&mut self, priority: u8) {
+        let lower = self.workers.iter_mut().find_map(|(&worker, w)| {
+            let frame = *w.sent.back()?;
+            let entry = self.frames.get(frame)?;
+            (w.can_give() && entry.cancel.is_none() && entry.spec.priority < priority).then_some((worker, frame, w))
+        });
+        if let Some((worker, frame, w)) = lower {
+            w.stubborn = Some(frame);
+            self.actions.push(Action::Revoke { worker, frame });
         }
     }
 
@@ -502,7 +522,13 @@ impl<P: Clone> Sched<P> {
             self.requeue_entry(rest);
         }
         entry.range = (at, at + 1);
-        let may_retry = !matches!(doom, Some(Doom::Cancel | Doom::Shutdown)) && entry.cancel.is_none();
+        let retries_this = match doom {
+            None | Some(Doom::Breach(_)) => entry.spec.retry_on.died,
+            Some(Doom::Timeout | Doom::CpuTime) => entry.spec.retry_on.timed_out,
+            Some(Doom::Memory(_)) => entry.spec.retry_on.out_of_memory,
+            Some(Doom::Cancel | Doom::Shutdown) => false,
+        };
+        let may_retry = retries_this && entry.cancel.is_none();
         if may_retry && entry.attempt <= entry.spec.retries && self.closing != Closing::Now {
             entry.attempt += 1;
             self.counts.retries += 1;
@@ -526,7 +552,8 @@ impl<P: Clone> Sched<P> {
         } else if self.closing == Closing::Now {
             self.fail_whole(frame, Failure::Closed);
         } else {
-            self.queue.push_front(frame);
+            let priority = entry.spec.priority;
+            self.queue.push_front(priority, frame);
         }
     }
 
@@ -537,7 +564,7 @@ impl<P: Clone> Sched<P> {
     }
 
     fn fail_queued(&mut self, failure: Failure) {
-        for frame in std::mem::take(&mut self.queue) {
+        for frame in self.queue.take_all() {
             self.fail_whole(frame, failure);
         }
     }

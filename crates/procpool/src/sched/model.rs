@@ -135,7 +135,14 @@ fn run(seed: u64) {
             0..5 => {
                 let items = 1 + world.random.below(4) as u32;
                 let timeout = (world.random.below(4) == 0).then_some(2000);
-                let spec = Spec { items, function: world.random.below(3), timeout, retries };
+                let spec = Spec {
+                    items,
+                    function: world.random.below(3),
+                    timeout,
+                    retries,
+                    retry_on: RetryOn::ALL,
+                    priority: world.random.below(10) as u8,
+                };
                 if let Ok(frame) = world.sched.submit(step, spec, world.now) {
                     world.books.extend((0..items).map(|task| ((step, task), (0, 0))));
                     frames.push(frame);

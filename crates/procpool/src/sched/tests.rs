@@ -16,7 +16,10 @@ impl Table {
     }
 
     fn submit(&mut self, name: char, items: u32) -> FrameId {
-        self.submit_with(name, Spec { items, function: 1, timeout: None, retries: 0 })
+        self.submit_with(
+            name,
+            Spec { items, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 },
+        )
     }
 
     fn submit_with(&mut self, name: char, spec: Spec) -> FrameId {
@@ -161,7 +164,10 @@ fn neighbours_in_a_chunk_are_not_blamed() {
 #[test]
 fn a_retry_goes_first_and_alone() {
     let mut t = Table::with_ready(1);
-    let a = t.submit_with('a', Spec { items: 3, function: 1, timeout: None, retries: 1 });
+    let a = t.submit_with(
+        'a',
+        Spec { items: 3, function: 1, timeout: None, retries: 1, retry_on: RetryOn::ALL, priority: 5 },
+    );
     t.settle();
     t.sched.finished(WorkerId(0), a, 0, 1, 100, 0).unwrap();
     t.sched.died(WorkerId(0), true, 0);
@@ -191,7 +197,7 @@ fn what_a_worker_says_must_be_what_it_was_sent() {
 #[test]
 fn the_clock_of_a_timeout_starts_when_the_task_can() {
     let mut t = Table::with_ready(1);
-    let spec = Spec { items: 1, function: 1, timeout: Some(100), retries: 0 };
+    let spec = Spec { items: 1, function: 1, timeout: Some(100), retries: 0, retry_on: RetryOn::ALL, priority: 5 };
     let a = t.submit_with('a', spec.clone());
     t.submit_with('b', spec);
     t.settle();
@@ -209,7 +215,10 @@ fn the_clock_of_a_timeout_starts_when_the_task_can() {
 #[test]
 fn inside_a_chunk_each_task_has_its_own_clock() {
     let mut t = Table::with_ready(1);
-    t.submit_with('a', Spec { items: 3, function: 1, timeout: Some(80), retries: 0 });
+    t.submit_with(
+        'a',
+        Spec { items: 3, function: 1, timeout: Some(80), retries: 0, retry_on: RetryOn::ALL, priority: 5 },
+    );
     t.settle();
     assert_eq!(t.sched.next_tick(0), Some(11));
     t.sched.tick(70, |_| 1);
@@ -238,6 +247,36 @@ fn cancelling_depends_on_how_far_a_frame_is() {
 }
 
 #[test]
+fn a_higher_priority_overtakes_what_was_sent_but_not_begun() {
+    let mut t = Table::with_ready(1);
+    let urgent = Spec { items: 1, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 9 };
+    t.submit('a', 1);
+    t.submit('b', 1);
+    t.submit('c', 1);
+    assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    t.submit_with('!', urgent);
+    assert_eq!(t.settle(), ["revoke from 0", "send ![0..1] to 0"]);
+    let front = t.sched.front(WorkerId(0)).unwrap().0;
+    t.sched.finished(WorkerId(0), front, 0, 1, 5_000_000, 0).unwrap();
+    assert_eq!(t.settle(), ["send b[0..1] to 0"], "and then in the old order");
+}
+
+#[test]
+fn only_the_ends_that_count_are_tried_again() {
+    let mut t = Table::with_ready(1);
+    let retry_on = RetryOn { died: true, timed_out: false, out_of_memory: false };
+    let spec = Spec { items: 1, function: 1, timeout: None, retries: 5, retry_on, priority: 5 };
+    t.submit_with('a', spec);
+    t.settle();
+    t.sched.died(WorkerId(0), true, 0);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.settle(), ["start 1", "send a[0..1] to 1"]);
+    t.sched.doom(WorkerId(1), Doom::Timeout);
+    t.sched.died(WorkerId(1), true, 0);
+    assert_eq!(t.settle(), ["kill 1", "fail a[0..1] Died(Some(Timeout)) at attempt 2"]);
+}
+
+#[test]
 fn three_failed_starts_end_the_waiting() {
     let mut t = Table::new(2);
     t.submit('a', 1);
@@ -250,7 +289,11 @@ fn three_failed_starts_end_the_waiting() {
     t.sched.died(WorkerId(2), false, 0);
     assert_eq!(t.actions(), ["fail a[0..1] NoWorker at attempt 1", "fail b[0..1] NoWorker at attempt 1"]);
     assert_eq!(
-        t.sched.submit('c', Spec { items: 1, function: 1, timeout: None, retries: 0 }, 0),
+        t.sched.submit(
+            'c',
+            Spec { items: 1, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 },
+            0
+        ),
         Err(Failure::NoWorker)
     );
 }

@@ -32,8 +32,16 @@ pub(crate) struct Frame {
     /// The number of the first task among those of its sink.
     pub(crate) first_index: u64,
     pub(crate) timeout: Option<Nanos>,
+    pub(crate) cpu_time: Option<Nanos>,
     /// Bytes of resident memory.
     pub(crate) memory_limit: Option<u64>,
+}
+
+impl Frame {
+    /// Whether its worker's memory or CPU time must be looked at while it runs.
+    pub(super) fn is_watched(&self) -> bool {
+        self.memory_limit.is_some() || self.cpu_time.is_some()
+    }
 }
 
 /// The encoded state of a `map_with`.

@@ -56,6 +56,8 @@ pub(super) struct Link {
     arrived: HashMap<u64, Vec<OwnedFd>>,
     words: VecDeque<Word>,
     ready: bool,
+    /// The task at which its CPU time was first looked at, and what it was then.
+    cpu_base: Option<((FrameId, u32), Nanos)>,
     pub(super) started: Instant,
 }
 
@@ -76,6 +78,7 @@ impl Link {
             arrived: HashMap::new(),
             words: VecDeque::new(),
             ready: false,
+            cpu_base: None,
             started: Instant::now(),
         }
     }
@@ -118,6 +121,17 @@ impl Link {
     /// How many tasks of its present frame the worker says it has finished but not shown.
     pub(super) fn progress(&self) -> u32 {
         self.results.progress()
+    }
+
+    /// How much CPU time the worker has used for this task, as far as was seen, if it has used `used` in its life.
+    pub(super) fn cpu_time_since(&mut self, task: (FrameId, u32), used: Nanos) -> Nanos {
+        match self.cpu_base {
+            Some((of, base)) if of == task => used.saturating_sub(base),
+            _ => {
+                self.cpu_base = Some((task, used));
+                0
+            }
+        }
     }
 
     /// Puts the tasks `range` of a frame into the ring. `false` if there is no room now.

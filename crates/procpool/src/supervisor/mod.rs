@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     supervisor_bell: Bell,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     supervisor_id: std::sync::OnceLock<ThreadId>,
+    /// Threads that wait until fewer tasks are pending.
+    room_waiters: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
     epoch: Instant,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Core {
     links: HashMap<WorkerId, Link>,
     /// Workers to be started by the supervisor thread.
     starts: Vec<WorkerId>,
+    /// Tasks that were accepted.
+    accepted: u64,
     /// Who drains the result rings when a worker has something.
     listener: Listener,
     /// Whether a thread that waits for a result does the receiving.
@@ -90,8 +94,8 @@ pub(crate) struct Outbox {
     ring_supervisor: bool,
 }
 
-/// How often memory limits are checked.
-const MEMORY_WATCH: Duration = Duration::from_millis(20);
+/// How often memory and CPU time are looked at.
+const WATCH: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Starts the supervisor thread of a pool. No worker is started before there is a task.
@@ -102,6 +106,7 @@ impl Engine {
                 sched: Sched::new(workers),
                 links: HashMap::new(),
                 starts: Vec::new(),
+                accepted: 0,
                 listener: Listener::Supervisor,
                 led: false,
                 followers: Vec::new(),
@@ -117,6 +122,7 @@ impl Engine {
             supervisor_bell: bell()?,
             supervisor: Mutex::new(None),
             supervisor_id: std::sync::OnceLock::new(),
+            room_waiters: Mutex::default(),
             launch,
             epoch: Instant::now(),
         });
@@ -151,7 +157,12 @@ impl Engine {
 
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
-        self.with(|core, now| core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1)))
+        self.with(|core, now| {
+            let items = u64::from(spec.items);
+            let frame = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
+            core.accepted += items;
+            Ok(frame)
+        })
     }
 
     /// Does what was put off until the lock was released.
@@ -166,6 +177,9 @@ impl Engine {
         for (sink, first, delivery) in out.deliveries {
             sink.deliver(first, delivery);
         }
+        if delivered {
+            self.tell_who_waits_for_room();
+        }
         // The leader may be waiting for just this, and only its bell wakes it.
         if delivered && self.leader_sleeps.load(SeqCst) {
             self.leader_bell.ring();
@@ -177,7 +191,7 @@ impl Engine {
     pub(crate) fn close(&self, at_once: bool) {
         self.with(|core, now| core.sched.close(at_once, now));
         self.supervisor_bell.ring();
-        if self.supervisor_id.get() == Some(&std::thread::current().id()) {
+        if self.is_supervisor_thread() {
             return;
         }
         let mut core = self.lock();
@@ -195,6 +209,11 @@ impl Engine {
     pub(crate) fn abandon(&self) {
         self.with(|core, now| core.sched.close(true, now));
         self.supervisor_bell.ring();
+    }
+
+    /// Whether this is the supervisor thread, which must not wait for what it does itself.
+    pub(crate) fn is_supervisor_thread(&self) -> bool {
+        self.supervisor_id.get() == Some(&std::thread::current().id())
     }
 
     /// Whether the workers are threads.
@@ -276,7 +295,7 @@ impl Core {
         if link.region().take_worker_sleep(crate::ring::SLEEPING) {
             out.wakes.push(link.region().clone());
         }
-        let watch = payload.memory_limit.map(|_| MEMORY_WATCH.as_nanos() as u64);
+        let watch = payload.is_watched().then_some(WATCH.as_nanos() as u64);
         if let Some(within) = [payload.timeout, watch].into_iter().flatten().min() {
             let wake = now.saturating_add(within);
             if self.planned_wake.is_none_or(|planned| planned > wake) {
@@ -358,6 +377,11 @@ impl Core {
                     format!("it took longer than its timeout of {limit:?}; {who} was ended"),
                 )
             }
+            Failure::Died(Some(Doom::CpuTime)) => {
+                let limit = worker.and_then(|(_, frame)| frame.cpu_time).map(Duration::from_nanos).unwrap_or_default();
+                let text = format!("it used more CPU time than its limit of {limit:?}; {who} was ended");
+                Error::new(Kind::TimedOut, Blame::Task, text)
+            }
             Failure::Died(Some(Doom::Memory(seen))) => {
                 let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();
                 let text = format!(
@@ -385,6 +409,11 @@ impl Core {
         for link in self.links.values_mut() {
             link.drop_state(number);
         }
+    }
+
+    /// Tasks that were accepted and have not ended.
+    pub(crate) fn pending(&self) -> u64 {
+        self.accepted - self.tasks.ok - self.tasks.failed
     }
 
     pub(crate) fn counts(&self) -> (Counts, TaskCounts) {

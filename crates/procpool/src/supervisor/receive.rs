@@ -4,6 +4,7 @@
 //! workers ring because it told them to. Other waiting threads sleep until their own result is delivered or the leader
 //! leaves and one of them takes over. When nobody waits, the supervisor thread is the one that is rung.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -133,6 +134,39 @@ impl Engine {
         };
         if let Some(heir) = heir {
             heir.unpark();
+        }
+    }
+}
+
+/// Waits until fewer than `most` tasks are pending.
+struct Room<'e> {
+    engine: &'e Engine,
+    most: u64,
+}
+
+impl Waiting for Room<'_> {
+    fn is_done(&self) -> bool {
+        self.engine.lock().pending() < self.most
+    }
+
+    fn set_waiter(&self, waiter: Option<Thread>) {
+        let mut waiters = self.engine.room_waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiter {
+            Some(waiter) => waiters.push(waiter),
+            None => waiters.retain(|waiter| waiter.id() != thread::current().id()),
+        }
+    }
+}
+
+impl Engine {
+    /// Waits until fewer than `most` tasks are pending.
+    pub(crate) fn wait_for_room(&self, most: u64) {
+        self.wait(&Room { engine: self, most }, None);
+    }
+
+    pub(super) fn tell_who_waits_for_room(&self) {
+        for waiter in &*self.room_waiters.lock().unwrap_or_else(PoisonError::into_inner) {
+            waiter.unpark();
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Link, Word};
-use super::{Core, Engine, MEMORY_WATCH, Outbox};
+use super::{Core, Engine, Outbox, WATCH};
 use crate::error::{Blame, Error, Kind, Result};
-use crate::os::{poller::Poller, procfs, signals};
+use crate::os::{poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
 use crate::sched::{Doom, Nanos, WorkerId};
 
@@ -161,29 +161,37 @@ impl Core {
         }
         let starting = self.links.values().filter(|link| link.is_starting());
         let start_deadline = starting.map(|link| start_timeout.saturating_sub(link.started.elapsed())).min();
-        let watch = self.watched().next().is_some().then_some(MEMORY_WATCH);
+        let watch = self.watched().next().is_some().then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
         let timeout = [start_deadline, watch, tick].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         timeout
     }
 
-    /// The workers whose present task has a memory limit: pid and bytes.
-    fn watched(&self) -> impl Iterator<Item = (WorkerId, u32, u64)> + '_ {
-        self.links.iter().filter_map(|(&worker, link)| {
-            let (_, _, frame) = self.sched.front(worker)?;
-            Some((worker, link.pid()?, frame.memory_limit?))
-        })
+    /// The workers whose present task has a limit that must be watched.
+    fn watched(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        let watched = |worker: &WorkerId| self.sched.front(*worker).is_some_and(|(_, _, frame)| frame.is_watched());
+        self.links.keys().copied().filter(watched)
+    }
+
+    /// What the worker's present task has too much of.
+    fn excess(&mut self, worker: WorkerId) -> Option<Doom> {
+        let (frame, next, payload) = self.sched.front(worker)?;
+        let (cpu_time, memory_limit) = (payload.cpu_time, payload.memory_limit);
+        let link = self.links.get_mut(&worker)?;
+        let pid = link.pid()?;
+        if let (Some(limit), Some(used)) = (cpu_time, process::cpu_time(pid))
+            && link.cpu_time_since((frame, next), used) > limit
+        {
+            return Some(Doom::CpuTime);
+        }
+        let seen = procfs::resident_bytes(pid)?;
+        memory_limit.is_some_and(|limit| seen > limit).then_some(Doom::Memory(seen))
     }
 
     fn check_limits(&mut self, start_timeout: Duration) {
-        let over: Vec<_> = self
-            .watched()
-            .filter_map(|(worker, pid, limit)| {
-                let seen = procfs::resident_bytes(pid)?;
-                (seen > limit).then_some((worker, Doom::Memory(seen)))
-            })
-            .collect();
+        let watched: Vec<WorkerId> = self.watched().collect();
+        let over: Vec<_> = watched.into_iter().filter_map(|worker| Some((worker, self.excess(worker)?))).collect();
         let late = self.links.iter().filter(|(_, link)| link.is_starting() && link.started.elapsed() >= start_timeout);
         let late: Vec<_> = late.map(|(&worker, _)| (worker, Doom::Breach("it did not start in time"))).collect();
         for (worker, doom) in over.into_iter().chain(late) {
