@@ -13,7 +13,7 @@ use crate::error::{Blame, Error, Kind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
 use crate::options::TaskOptions;
-use crate::supervisor::{Engine, Initializer, Launch, SharedBlob};
+use crate::supervisor::{Engine, Initializer, Launch, SharedBlob, Wear};
 
 /// Turns a process that was started as a worker into one, and then never returns; else does nothing.
 ///
@@ -76,6 +76,7 @@ pub struct PoolBuilder {
     initializer: Option<Result<Initializer>>,
     options: TaskOptions,
     max_pending: Option<u64>,
+    wear: Wear,
     start_timeout: Duration,
 }
 
@@ -160,6 +161,26 @@ impl PoolBuilder {
         self
     }
 
+    /// Replaces a worker once it has been given this many tasks; a chunk is given as a whole. Its replacement is started
+    /// while it finishes. For functions that leak. Default: never.
+    pub fn tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.wear.tasks = Some(tasks.max(1));
+        self
+    }
+
+    /// Replaces a worker that has more resident memory than this, as soon as it has finished what it was given. For
+    /// functions that leak; [`PoolBuilder::memory_limit`] is what ends a task that takes too much. Default: never.
+    pub fn worker_memory(mut self, bytes: u64) -> Self {
+        self.wear.memory = Some(bytes);
+        self
+    }
+
+    /// Replaces a worker that is older than this, as soon as it has finished what it was given. Default: never.
+    pub fn worker_age(mut self, age: Duration) -> Self {
+        self.wear.age = Some(age);
+        self
+    }
+
     /// How long a worker may take to start, its initializer included. Default: 60 s.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
@@ -186,7 +207,7 @@ impl PoolBuilder {
             require_init()?;
             Launch::Processes { name, initializer, start_timeout }
         };
-        let client = Client::new(Engine::start(self.workers, launch)?, self.options, self.max_pending);
+        let client = Client::new(Engine::start(self.workers, launch, self.wear)?, self.options, self.max_pending);
         Ok(Pool { client, submitted: AtomicU64::new(0) })
     }
 }
@@ -218,6 +239,8 @@ pub struct Stats {
     pub retries: u64,
     /// Worker processes or threads started.
     pub workers_started: u64,
+    /// Workers that were replaced for their age, their size or the number of their tasks.
+    pub workers_recycled: u64,
     /// Workers that died or were ended before the pool was done with them.
     pub workers_died: u64,
     /// Those among them that were running a task.
@@ -251,6 +274,7 @@ impl Pool {
             initializer: None,
             options: TaskOptions::default(),
             max_pending: None,
+            wear: Wear::default(),
             start_timeout: Duration::from_secs(60),
         }
     }
@@ -438,6 +462,7 @@ impl Pool {
             tasks_failed: tasks.failed,
             retries: counts.retries,
             workers_started: counts.workers_started,
+            workers_recycled: counts.workers_recycled,
             workers_died: counts.workers_died,
             workers_died_busy: counts.workers_died_busy,
         }

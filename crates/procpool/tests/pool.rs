@@ -455,6 +455,37 @@ fn a_full_pool_waits_or_refuses() {
 }
 
 #[test]
+fn worn_workers_are_replaced() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).tasks_per_worker(3).build().unwrap();
+        let pids: Vec<u32> = pool.map(|_: u8| std::process::id(), [0; 60]).chunk_size(1).map(Result::unwrap).collect();
+        let distinct: HashSet<u32> = pids.iter().copied().collect();
+        assert!(distinct.iter().all(|pid| pids.iter().filter(|p| p == &pid).count() <= 3), "{pids:?}");
+        assert_eq!(pool.stats().workers_died, 0);
+        assert!(pool.stats().workers_recycled >= 19, "{:?}", pool.stats());
+    });
+    alone(|| {
+        let pool = Pool::builder().workers(1).worker_age(Duration::from_millis(30)).build().unwrap();
+        let first = pool.submit(|()| std::process::id(), ()).unwrap().wait().unwrap();
+        wait_until(|| pool.worker_pids().is_empty());
+        assert_ne!(pool.submit(|()| std::process::id(), ()).unwrap().wait().unwrap(), first);
+    });
+    alone(|| {
+        let pool = Pool::builder().workers(1).worker_memory(150 << 20).build().unwrap();
+        let leak = |mib: usize| {
+            std::mem::forget(vec![1u8; mib << 20]);
+            std::thread::sleep(Duration::from_millis(50));
+            std::process::id()
+        };
+        let first = pool.submit(leak, 1).unwrap().wait().unwrap();
+        assert_eq!(pool.submit(leak, 200).unwrap().wait().unwrap(), first, "it finishes its task");
+        wait_until(|| pool.worker_pids() != [first]);
+        assert_ne!(pool.submit(leak, 1).unwrap().wait().unwrap(), first);
+        assert_eq!(pool.stats().workers_recycled, 1);
+    });
+}
+
+#[test]
 fn cancel_ends_a_task_that_waits_and_one_that_runs() {
     alone(|| {
         let pool = pool(1);

@@ -53,6 +53,13 @@ pub(super) struct Entry<P> {
     pub(super) cancel: Option<Cancel>,
 }
 
+impl<P> Entry<P> {
+    /// How many of its tasks have not ended.
+    pub(super) fn tasks(&self) -> u32 {
+        self.range.1 - self.range.0
+    }
+}
+
 /// A slab with generations: the number of an ended frame is not given again.
 #[derive(Debug)]
 pub(super) struct Frames<P> {

@@ -4,6 +4,7 @@
 //! Its unit is the frame: one or several tasks of one function that travel together. A frame's tasks end one by one, in
 //! order; `first` is the number of the next one to end.
 
+mod dispatch;
 mod frames;
 mod lookahead;
 #[cfg(test)]
@@ -102,6 +103,7 @@ pub(crate) struct Counts {
     pub(crate) workers_started: u64,
     pub(crate) workers_died: u64,
     pub(crate) workers_died_busy: u64,
+    pub(crate) workers_recycled: u64,
     pub(crate) retries: u64,
 }
 
@@ -115,6 +117,8 @@ pub(crate) struct Sched<P> {
     target: usize,
     closing: Closing,
     failed_starts: u32,
+    /// How many tasks a worker may be given in its life.
+    tasks_per_worker: Option<u64>,
     look_ahead: LookAhead,
     counts: Counts,
     actions: Vec<Action<P>>,
@@ -131,10 +135,16 @@ impl<P: Clone> Sched<P> {
             target,
             closing: Closing::No,
             failed_starts: 0,
+            tasks_per_worker: None,
             look_ahead: LookAhead::default(),
             counts: Counts::default(),
             actions: Vec::new(),
         }
+    }
+
+    /// From now on a worker that has been given `tasks` tasks is replaced when it has finished them.
+    pub(crate) fn set_tasks_per_worker(&mut self, tasks: Option<u64>) {
+        self.tasks_per_worker = tasks;
     }
 
     /// What there is to do since the last call, in order.
@@ -219,8 +229,9 @@ impl<P: Clone> Sched<P> {
 
     /// There was no room to send the frame: it goes back to where it was.
     pub(crate) fn refused(&mut self, worker: WorkerId, frame: FrameId) {
+        let tasks = self.frames.get(frame).map_or(0, Entry::tasks);
         if let Some(w) = self.workers.get_mut(&worker) {
-            w.sent.retain(|f| *f != frame);
+            w.relieve(frame, tasks);
             w.blocked = true;
         }
         self.requeue(frame);
@@ -230,8 +241,9 @@ impl<P: Clone> Sched<P> {
     pub(crate) fn revoked(&mut self, worker: WorkerId, frame: FrameId, taken: bool, now: Nanos) {
         let cancel = self.frames.get_mut(frame).and_then(|entry| entry.cancel);
         if taken {
+            let tasks = self.frames.get(frame).map_or(0, Entry::tasks);
             if let Some(w) = self.workers.get_mut(&worker) {
-                w.sent.retain(|f| *f != frame);
+                w.relieve(frame, tasks);
                 w.stubborn = None;
             }
             match cancel {
@@ -256,6 +268,11 @@ impl<P: Clone> Sched<P> {
         }
     }
 
+    /// Whether the worker takes tasks and nothing speaks against it.
+    pub(crate) fn is_fit(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|w| w.phase == Phase::Ready && w.doom.is_none())
+    }
+
     /// Whether the worker is being ended, or unknown.
     pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_none_or(|w| w.doom.is_some())
@@ -269,7 +286,8 @@ impl<P: Clone> Sched<P> {
         if w.phase == Phase::Starting && w.doom != Some(Doom::Shutdown) {
             self.failed_starts += 1;
         }
-        if w.phase != Phase::Retiring && w.doom != Some(Doom::Shutdown) {
+        let expected = w.phase == Phase::Retiring && w.sent.is_empty();
+        if !expected && w.doom != Some(Doom::Shutdown) {
             self.counts.workers_died += 1;
             self.counts.workers_died_busy += u64::from(busy);
         }
@@ -387,130 +405,6 @@ impl<P: Clone> Sched<P> {
     /// Whether no worker is there and none can be started.
     fn is_broken(&self) -> bool {
         self.failed_starts >= START_TRIES && !self.workers.values().any(|w| w.phase == Phase::Ready)
-    }
-
-    /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
-    fn dispatch(&mut self, now: Nanos) {
-        self.retire_superfluous();
-        self.hand_out(now);
-        if self.closing != Closing::No && self.frames.is_empty() {
-            self.retire_all();
-            return;
-        }
-        self.start_missing();
-        if self.queue.len() == 0 {
-            self.rebalance();
-        }
-    }
-
-    fn hand_out(&mut self, now: Nanos) {
-        while let Some(frame) = self.queue.front() {
-            let Some(entry) = self.frames.get_mut(frame) else {
-                self.queue.pop_front();
-                continue;
-            };
-            let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
-            let free = self.workers.iter_mut().filter(|(_, w)| w.takes(depth)).min_by_key(|(_, w)| w.sent.len());
-            let priority = entry.spec.priority;
-            let Some((&worker, w)) = free else { return self.make_way(priority) };
-            self.queue.pop_front();
-            if w.sent.is_empty() {
-                w.front_since = now;
-                w.seen_progress = 0;
-            }
-            w.sent.push_back(frame);
-            entry.place = Place::Sent(worker);
-            let (range, payload) = (entry.range, entry.payload.clone());
-            self.actions.push(Action::Send { worker, frame, range, payload });
-        }
-    }
-
-    /// Takes back a frame of lower priority that some worker holds but has probably not begun.
-    fn make_way(&mut self, priority: u8) {
-        let lower = self.workers.iter_mut().find_map(|(&worker, w)| {
-            let frame = *w.sent.back()?;
-            let entry = self.frames.get(frame)?;
-            (w.can_give() && entry.cancel.is_none() && entry.spec.priority < priority).then_some((worker, frame, w))
-        });
-        if let Some((worker, frame, w)) = lower {
-            w.stubborn = Some(frame);
-            self.actions.push(Action::Revoke { worker, frame });
-        }
-    }
-
-    fn start_missing(&mut self) {
-        if self.failed_starts >= START_TRIES || self.closing == Closing::Now {
-            return;
-        }
-        let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();
-        let idle = self.workers.values().filter(|w| w.phase == Phase::Ready && w.sent.is_empty()).count();
-        let starting = self.workers.values().filter(|w| w.phase == Phase::Starting).count();
-        let wanted = (self.queue.len() + behind).saturating_sub(idle + starting);
-        let missing = self.target.saturating_sub(self.workers.values().filter(|w| w.counts()).count());
-        for _ in 0..wanted.min(missing) {
-            let worker = WorkerId(self.next_worker);
-            self.next_worker += 1;
-            self.workers.insert(worker, Worker::new());
-            self.counts.workers_started += 1;
-            self.actions.push(Action::Start(worker));
-        }
-    }
-
-    /// Takes a waiting frame from the fullest worker for each idle one.
-    fn rebalance(&mut self) {
-        let idle = self.workers.values().filter(|w| w.takes(1)).count();
-        for _ in 0..idle {
-            let victim = self.workers.iter().filter(|(_, w)| w.can_give()).max_by_key(|(_, w)| w.sent.len());
-            let Some((&worker, w)) = victim else { return };
-            let Some(&frame) = w.sent.back() else { return };
-            if self.frames.get(frame).is_some_and(|entry| entry.cancel.is_some()) {
-                return;
-            }
-            self.actions.push(Action::Revoke { worker, frame });
-            if let Some(w) = self.workers.get_mut(&worker) {
-                w.stubborn = Some(frame);
-            }
-        }
-    }
-
-    fn retire_superfluous(&mut self) {
-        let mut left = self.workers.values().filter(|w| w.counts()).count().saturating_sub(self.target);
-        // Idle and starting workers first, then the youngest.
-        let mut order: Vec<_> =
-            self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
-        if left == 0 {
-            return;
-        }
-        order.sort_by_key(|&(sent, id)| (sent, std::cmp::Reverse(id)));
-        for (_, worker) in order {
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-            self.retire(worker);
-        }
-    }
-
-    fn retire_all(&mut self) {
-        let all: Vec<WorkerId> = self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, _)| id).collect();
-        for worker in all {
-            self.retire(worker);
-        }
-    }
-
-    fn retire(&mut self, worker: WorkerId) {
-        let Some(w) = self.workers.get_mut(&worker) else { return };
-        if w.phase == Phase::Starting {
-            // It may never get as far as reading that it is not needed.
-            self.doom(worker, Doom::Shutdown);
-            return;
-        }
-        w.phase = Phase::Retiring;
-        let ahead: Vec<FrameId> = w.sent.iter().skip(1).copied().collect();
-        for frame in ahead {
-            self.actions.push(Action::Revoke { worker, frame });
-        }
-        self.actions.push(Action::Retire(worker));
     }
 
     /// The task at the head of `frame` ends with its worker, or is tried again; the tasks behind it are not to blame.

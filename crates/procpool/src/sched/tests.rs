@@ -277,6 +277,23 @@ fn only_the_ends_that_count_are_tried_again() {
 }
 
 #[test]
+fn a_worn_worker_is_replaced_without_running_more_tasks_at_once() {
+    let mut t = Table::new(1);
+    t.sched.set_tasks_per_worker(Some(2));
+    let frames: Vec<FrameId> = ['a', 'b', 'c', 'd'].map(|name| t.submit(name, 1)).to_vec();
+    t.sched.ready(WorkerId(0), 0);
+    assert_eq!(t.settle(), ["start 0", "send a[0..1] to 0", "send b[0..1] to 0", "retire 0", "start 1"]);
+    t.sched.ready(WorkerId(1), 0);
+    assert!(t.settle().is_empty(), "one worker is busy, and one is all there may be");
+    t.sched.finished(WorkerId(0), frames[0], 0, 1, 5_000_000, 0).unwrap();
+    assert!(t.settle().is_empty());
+    t.sched.finished(WorkerId(0), frames[1], 0, 1, 5_000_000, 0).unwrap();
+    assert_eq!(t.settle(), ["send c[0..1] to 1", "send d[0..1] to 1", "retire 1", "start 2"]);
+    t.sched.died(WorkerId(0), false, 0);
+    assert_eq!((t.sched.counts().workers_recycled, t.sched.counts().workers_died), (2, 0));
+}
+
+#[test]
 fn three_failed_starts_end_the_waiting() {
     let mut t = Table::new(2);
     t.submit('a', 1);
@@ -307,6 +324,8 @@ fn a_smaller_pool_lets_workers_finish() {
     t.settle();
     t.sched.resize(1, 0);
     assert_eq!(t.settle(), ["retire 1"]);
+    let last = t.sched.front(WorkerId(1)).unwrap().0;
+    t.sched.finished(WorkerId(1), last, 0, 1, 5_000_000, 0).unwrap();
     t.sched.died(WorkerId(1), false, 0);
     assert_eq!(t.sched.counts().workers_died, 0, "that was no accident");
 }

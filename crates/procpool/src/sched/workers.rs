@@ -27,6 +27,8 @@ pub(super) struct Worker {
     pub(super) front_since: Nanos,
     /// The progress inside the first frame that was last seen.
     pub(super) seen_progress: u32,
+    /// Tasks that it was given and not relieved of, finished ones included.
+    pub(super) given: u64,
     /// There was no room to send; try again after a result or a tick.
     pub(super) blocked: bool,
     /// A frame that we are taking or could not take back; do not try it again.
@@ -42,6 +44,7 @@ impl Worker {
             sent: VecDeque::new(),
             front_since: 0,
             seen_progress: 0,
+            given: 0,
             blocked: false,
             stubborn: None,
             doom: None,
@@ -51,6 +54,15 @@ impl Worker {
     /// Whether it may get another frame, if it may hold `depth`.
     pub(super) fn takes(&self, depth: usize) -> bool {
         self.phase == Phase::Ready && self.doom.is_none() && !self.blocked && self.sent.len() < depth
+    }
+
+    /// Takes a frame with `tasks` open tasks out of what was sent.
+    pub(super) fn relieve(&mut self, frame: FrameId, tasks: u32) {
+        let before = self.sent.len();
+        self.sent.retain(|f| *f != frame);
+        if self.sent.len() < before {
+            self.given -= u64::from(tasks);
+        }
     }
 
     /// Whether it holds a frame that it has probably not begun.

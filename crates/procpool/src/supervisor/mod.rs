@@ -44,7 +44,19 @@ pub(crate) struct Engine {
     /// Threads that wait until fewer tasks are pending.
     room_waiters: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
+    wear: Wear,
     epoch: Instant,
+}
+
+/// When a worker is replaced although nothing happened to it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wear {
+    /// After it was given this many tasks.
+    pub(crate) tasks: Option<u64>,
+    /// When it has more resident memory than this many bytes.
+    pub(crate) memory: Option<u64>,
+    /// When it is this old.
+    pub(crate) age: Option<Duration>,
 }
 
 /// What is behind the lock.
@@ -99,11 +111,13 @@ const WATCH: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Starts the supervisor thread of a pool. No worker is started before there is a task.
-    pub(crate) fn start(workers: usize, launch: Launch) -> Result<Arc<Self>> {
+    pub(crate) fn start(workers: usize, launch: Launch, wear: Wear) -> Result<Arc<Self>> {
         let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
+        let mut sched = Sched::new(workers);
+        sched.set_tasks_per_worker(wear.tasks);
         let engine = Arc::new(Self {
             core: Mutex::new(Core {
-                sched: Sched::new(workers),
+                sched,
                 links: HashMap::new(),
                 starts: Vec::new(),
                 accepted: 0,
@@ -124,6 +138,7 @@ impl Engine {
             supervisor_id: std::sync::OnceLock::new(),
             room_waiters: Mutex::default(),
             launch,
+            wear,
             epoch: Instant::now(),
         });
         let handle = thread::spawn(Arc::clone(&engine))?;

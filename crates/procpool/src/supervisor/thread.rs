@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Link, Word};
-use super::{Core, Engine, Outbox, WATCH};
+use super::{Core, Engine, Outbox, WATCH, Wear};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::{poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
@@ -35,6 +35,7 @@ fn supervise(engine: &Engine, poller: &Poller) {
             let mut core = engine.lock();
             let now = engine.now();
             core.check_limits(engine.launch.start_timeout());
+            core.check_wear(&engine.wear);
             let Core { sched, links, .. } = &mut *core;
             sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
             core.drain(now, &mut out);
@@ -49,7 +50,7 @@ fn supervise(engine: &Engine, poller: &Poller) {
                 core.listen(Listener::Supervisor);
             }
             let busy = core.has_results() && !core.led || !core.starts.is_empty();
-            (core.plan(engine.now(), busy, engine.launch.start_timeout()), core.sched.is_over())
+            (core.plan(engine.now(), busy, engine), core.sched.is_over())
         };
         if over {
             engine.lock().over = true;
@@ -155,15 +156,17 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
 
 impl Core {
     /// How long the supervisor thread may sleep, noted for those who bring new deadlines.
-    fn plan(&mut self, now: Nanos, busy: bool, start_timeout: Duration) -> Option<Duration> {
+    fn plan(&mut self, now: Nanos, busy: bool, engine: &Engine) -> Option<Duration> {
         if busy {
             return Some(Duration::ZERO);
         }
+        let start_timeout = engine.launch.start_timeout();
         let starting = self.links.values().filter(|link| link.is_starting());
         let start_deadline = starting.map(|link| start_timeout.saturating_sub(link.started.elapsed())).min();
+        let wear = self.next_wear(&engine.wear);
         let watch = self.watched().next().is_some().then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        let timeout = [start_deadline, watch, tick].into_iter().flatten().min();
+        let timeout = [start_deadline, watch, wear, tick].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         timeout
     }
@@ -172,6 +175,30 @@ impl Core {
     fn watched(&self) -> impl Iterator<Item = WorkerId> + '_ {
         let watched = |worker: &WorkerId| self.sched.front(*worker).is_some_and(|(_, _, frame)| frame.is_watched());
         self.links.keys().copied().filter(watched)
+    }
+
+    /// Lets workers go that are too old or too large.
+    fn check_wear(&mut self, wear: &Wear) {
+        if wear.age.is_none() && wear.memory.is_none() {
+            return;
+        }
+        let worn = |link: &Link| {
+            let large = |limit| link.pid().and_then(procfs::resident_bytes).is_some_and(|bytes| bytes > limit);
+            !link.is_starting()
+                && (wear.age.is_some_and(|age| link.started.elapsed() >= age) || wear.memory.is_some_and(large))
+        };
+        let worn: Vec<WorkerId> = self.links.iter().filter(|(_, link)| worn(link)).map(|(&worker, _)| worker).collect();
+        for worker in worn {
+            self.sched.recycle(worker);
+        }
+    }
+
+    /// When to look at the workers' age and size again.
+    fn next_wear(&self, wear: &Wear) -> Option<Duration> {
+        let fit = || self.links.iter().filter(|(worker, _)| self.sched.is_fit(**worker));
+        let of_age = wear.age.and_then(|age| fit().map(|(_, link)| age.saturating_sub(link.started.elapsed())).min());
+        let of_size = wear.memory.and_then(|_| fit().any(|(_, link)| link.is_busy()).then_some(WATCH));
+        [of_age, of_size].into_iter().flatten().min()
     }
 
     /// What the worker's present task has too much of.

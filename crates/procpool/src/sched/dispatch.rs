@@ -1,0 +1,156 @@
+//! Who gets what: handing out, taking back, starting and retiring workers.
+
+use super::workers::{Phase, Worker};
+use super::{Action, Closing, Doom, FrameId, Nanos, Place, START_TRIES, Sched, WorkerId};
+
+impl<P: Clone> Sched<P> {
+    /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
+    pub(super) fn dispatch(&mut self, now: Nanos) {
+        self.retire_superfluous();
+        self.hand_out(now);
+        if self.closing != Closing::No && self.frames.is_empty() {
+            self.retire_all();
+            return;
+        }
+        self.start_missing();
+        if self.queue.len() == 0 {
+            self.rebalance();
+        }
+    }
+
+    /// How many workers have something to do.
+    fn busy(&self) -> usize {
+        self.workers.values().filter(|w| !w.sent.is_empty()).count()
+    }
+
+    fn hand_out(&mut self, now: Nanos) {
+        while let Some(frame) = self.queue.front() {
+            // Those that were retired or are being ended still use a CPU until they are done.
+            let may_begin = self.busy() < self.target;
+            let Some(entry) = self.frames.get_mut(frame) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
+            let takes = |w: &Worker| w.takes(depth) && (may_begin || !w.sent.is_empty());
+            let free = self.workers.iter_mut().filter(|(_, w)| takes(w)).min_by_key(|(_, w)| w.sent.len());
+            let priority = entry.spec.priority;
+            let Some((&worker, w)) = free else { return self.make_way(priority) };
+            self.queue.pop_front();
+            if w.sent.is_empty() {
+                w.front_since = now;
+                w.seen_progress = 0;
+            }
+            w.sent.push_back(frame);
+            w.given += u64::from(entry.tasks());
+            entry.place = Place::Sent(worker);
+            let (range, payload) = (entry.range, entry.payload.clone());
+            let worn = self.tasks_per_worker.is_some_and(|most| w.given >= most);
+            self.actions.push(Action::Send { worker, frame, range, payload });
+            if worn {
+                // Its replacement is started now, not when it has ended.
+                self.recycle(worker);
+            }
+        }
+    }
+
+    /// Takes back a frame of lower priority that some worker holds but has probably not begun.
+    fn make_way(&mut self, priority: u8) {
+        let lower = self.workers.iter_mut().find_map(|(&worker, w)| {
+            let frame = *w.sent.back()?;
+            let entry = self.frames.get(frame)?;
+            (w.can_give() && entry.cancel.is_none() && entry.spec.priority < priority).then_some((worker, frame, w))
+        });
+        if let Some((worker, frame, w)) = lower {
+            w.stubborn = Some(frame);
+            self.actions.push(Action::Revoke { worker, frame });
+        }
+    }
+
+    fn start_missing(&mut self) {
+        if self.failed_starts >= START_TRIES || self.closing == Closing::Now {
+            return;
+        }
+        let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();
+        let idle = self.workers.values().filter(|w| w.phase == Phase::Ready && w.sent.is_empty()).count();
+        let starting = self.workers.values().filter(|w| w.phase == Phase::Starting).count();
+        let wanted = (self.queue.len() + behind).saturating_sub(idle + starting);
+        let missing = self.target.saturating_sub(self.workers.values().filter(|w| w.counts()).count());
+        for _ in 0..wanted.min(missing) {
+            let worker = WorkerId(self.next_worker);
+            self.next_worker += 1;
+            self.workers.insert(worker, Worker::new());
+            self.counts.workers_started += 1;
+            self.actions.push(Action::Start(worker));
+        }
+    }
+
+    /// Takes a waiting frame from the fullest worker for each idle one.
+    fn rebalance(&mut self) {
+        let idle = self.workers.values().filter(|w| w.takes(1)).count();
+        for _ in 0..idle.min(self.target.saturating_sub(self.busy())) {
+            let victim = self.workers.iter().filter(|(_, w)| w.can_give()).max_by_key(|(_, w)| w.sent.len());
+            let Some((&worker, w)) = victim else { return };
+            let Some(&frame) = w.sent.back() else { return };
+            if self.frames.get(frame).is_some_and(|entry| entry.cancel.is_some()) {
+                return;
+            }
+            self.actions.push(Action::Revoke { worker, frame });
+            if let Some(w) = self.workers.get_mut(&worker) {
+                w.stubborn = Some(frame);
+            }
+        }
+    }
+
+    fn retire_superfluous(&mut self) {
+        let mut left = self.workers.values().filter(|w| w.counts()).count().saturating_sub(self.target);
+        // Idle and starting workers first, then the youngest.
+        let mut order: Vec<_> =
+            self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
+        if left == 0 {
+            return;
+        }
+        order.sort_by_key(|&(sent, id)| (sent, std::cmp::Reverse(id)));
+        for (_, worker) in order {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            self.retire(worker);
+        }
+    }
+
+    fn retire_all(&mut self) {
+        let all: Vec<WorkerId> = self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, _)| id).collect();
+        for worker in all {
+            self.retire(worker);
+        }
+    }
+
+    /// Lets a worker finish what it was given and end; another takes its place.
+    pub(crate) fn recycle(&mut self, worker: WorkerId) {
+        if let Some(w) = self.workers.get_mut(&worker)
+            && w.phase == Phase::Ready
+            && w.doom.is_none()
+        {
+            w.phase = Phase::Retiring;
+            self.counts.workers_recycled += 1;
+            self.actions.push(Action::Retire(worker));
+        }
+    }
+
+    pub(super) fn retire(&mut self, worker: WorkerId) {
+        let Some(w) = self.workers.get_mut(&worker) else { return };
+        if w.phase == Phase::Starting {
+            // It may never get as far as reading that it is not needed.
+            self.doom(worker, Doom::Shutdown);
+            return;
+        }
+        w.phase = Phase::Retiring;
+        let ahead: Vec<FrameId> = w.sent.iter().skip(1).copied().collect();
+        for frame in ahead {
+            self.actions.push(Action::Revoke { worker, frame });
+        }
+        self.actions.push(Action::Retire(worker));
+    }
+}
