@@ -79,6 +79,7 @@ struct Facts {
     signal: Option<i32>,
     exit_code: Option<i32>,
     peak_memory: Option<u64>,
+    stderr: Option<String>,
     location: Option<String>,
     backtrace: Option<String>,
 }
@@ -96,6 +97,7 @@ impl Error {
             signal: None,
             exit_code: None,
             peak_memory: None,
+            stderr: None,
             location: None,
             backtrace: None,
         }))
@@ -129,6 +131,11 @@ impl Error {
 
     pub(crate) fn with_peak_memory(mut self, bytes: Option<u64>) -> Self {
         self.0.peak_memory = bytes;
+        self
+    }
+
+    pub(crate) fn with_stderr(mut self, stderr: Option<String>) -> Self {
+        self.0.stderr = stderr;
         self
     }
 
@@ -186,6 +193,11 @@ impl Error {
     /// The most resident memory in bytes that the worker is known to have used.
     pub fn peak_memory(&self) -> Option<u64> {
         self.0.peak_memory
+    }
+
+    /// The end of what the worker had printed on standard error before it died, at most 4 KiB.
+    pub fn stderr(&self) -> Option<&str> {
+        self.0.stderr.as_deref()
     }
 
     /// Where a panic happened, as `file:line:column`.

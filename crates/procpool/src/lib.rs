@@ -71,3 +71,4 @@ pub use options::TaskOptions;
 pub use pool::{Pool, PoolBuilder, Stats, available_cpus, init};
 pub use process::{ExitStatus, Process};
 pub use queue::Queue;
+pub use supervisor::{Output, OutputLine, Stream};

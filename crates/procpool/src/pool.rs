@@ -13,7 +13,7 @@ use crate::error::{Blame, Error, Kind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
 use crate::options::TaskOptions;
-use crate::supervisor::{Engine, Initializer, Launch, SharedBlob, Wear};
+use crate::supervisor::{Engine, Initializer, Launch, Output, SharedBlob, Wear};
 
 /// Turns a process that was started as a worker into one, and then never returns; else does nothing.
 ///
@@ -77,6 +77,7 @@ pub struct PoolBuilder {
     options: TaskOptions,
     max_pending: Option<u64>,
     wear: Wear,
+    output: Output,
     start_timeout: Duration,
 }
 
@@ -181,6 +182,29 @@ impl PoolBuilder {
         self
     }
 
+    /// What happens to what workers print. Default: [`Output::PassThrough`].
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// # fn main() -> procpool::Result<()> {
+    /// # procpool::init();
+    /// use procpool::{Output, Pool};
+    ///
+    /// let lines = Arc::new(Mutex::new(Vec::new()));
+    /// let kept = Arc::clone(&lines);
+    /// let keep = Output::Capture(Arc::new(move |line| kept.lock().unwrap().push(line.bytes)));
+    /// let pool = Pool::builder().workers(1).output(keep).build()?;
+    /// pool.submit(|name: String| println!("hello {name}"), "you".to_string())?.wait()?;
+    /// pool.shutdown();
+    /// assert_eq!(*lines.lock().unwrap(), [b"hello you"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
     /// How long a worker may take to start, its initializer included. Default: 60 s.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
@@ -207,7 +231,10 @@ impl PoolBuilder {
             require_init()?;
             Launch::Processes { name, initializer, start_timeout }
         };
-        let client = Client::new(Engine::start(self.workers, launch, self.wear)?, self.options, self.max_pending);
+        // What a thread prints is this program's own output.
+        let output = if self.threads { Output::Inherit } else { self.output };
+        let client =
+            Client::new(Engine::start(self.workers, launch, self.wear, &output)?, self.options, self.max_pending);
         Ok(Pool { client, submitted: AtomicU64::new(0) })
     }
 }
@@ -275,6 +302,7 @@ impl Pool {
             options: TaskOptions::default(),
             max_pending: None,
             wear: Wear::default(),
+            output: Output::default(),
             start_timeout: Duration::from_secs(60),
         }
     }

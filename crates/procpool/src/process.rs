@@ -132,7 +132,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
         let mut fds = Vec::new();
         let call = call_message(self.function, &self.input, &self.attachments, &mut fds).map_err(refused)?;
         let message = ToWorker::RunOnce { protocol: PROTOCOL, identity: call::identity()?, call };
-        let child = start_process("procpool-process", theirs).map_err(refused)?;
+        let child = start_process("procpool-process", theirs, None, None).map_err(refused)?;
         self.pid = Some(child.pid());
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let sent = ours.send(&control::encode(&message), &fds, true);

@@ -5,9 +5,10 @@ mod support;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use procpool::{Blame, Kind, Pool, Queue, TaskOptions};
+use procpool::{Blame, Kind, Output, Pool, Queue, Stream, TaskOptions};
 use support::{alone, wait_until};
 
 procpool::init_in_tests!();
@@ -451,6 +452,47 @@ fn a_full_pool_waits_or_refuses() {
         futures.into_iter().enumerate().for_each(|(x, future)| assert_eq!(future.wait().unwrap(), 2 * x as u64));
         let sum: u64 = pool.map(double, 0..1000).map(Result::unwrap).sum();
         assert_eq!(sum, 999_000);
+    });
+}
+
+#[test]
+fn an_error_carries_the_workers_last_words() {
+    alone(|| {
+        let pool = pool(1);
+        let last_words = |n: u32| -> u32 {
+            eprintln!("{}", "x".repeat(5000));
+            eprint!("reading picture {n}");
+            std::process::abort()
+        };
+        let error = pool.submit(last_words, 7).unwrap().wait().unwrap_err();
+        let stderr = error.stderr().unwrap();
+        assert!(stderr.len() <= 4096 && stderr.ends_with("x\nreading picture 7"), "{stderr}");
+        let error = pool.submit(|()| -> u32 { std::process::abort() }, ()).unwrap().wait().unwrap_err();
+        assert_eq!(error.stderr(), None, "another worker, which said nothing");
+    });
+}
+
+#[test]
+fn what_workers_print_can_be_captured() {
+    alone(|| {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        let keep = Output::Capture(Arc::new(move |line| kept.lock().unwrap().push(line)));
+        let pool = Pool::builder().workers(1).output(keep).build().unwrap();
+        let speak = |n: u32| {
+            println!("out {n}");
+            eprintln!("err {n}");
+            std::process::id()
+        };
+        let pid = pool.submit(speak, 1).unwrap().wait().unwrap();
+        pool.map(speak, 2..100).for_each(|outcome| assert_eq!(outcome.unwrap(), pid));
+        pool.shutdown();
+        let lines = lines.lock().unwrap();
+        for (stream, word) in [(Stream::Stdout, "out"), (Stream::Stderr, "err")] {
+            let texts = lines.iter().filter(|line| line.stream == stream && line.pid == pid);
+            let texts: Vec<_> = texts.map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect();
+            assert_eq!(texts, (1..100).map(|n| format!("{word} {n}")).collect::<Vec<_>>());
+        }
     });
 }
 

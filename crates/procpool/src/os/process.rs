@@ -29,15 +29,24 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Runs this very program again, with `argv0` and `argument` as its command line and `stdin` as descriptor 0.
+    /// Runs this very program again, with `argv0` and `argument` as its command line and `stdin` as descriptor 0. Streams that are not
+    /// given are inherited.
     ///
     /// The executable is opened through `/proc/self/exe`, which is the file that is running now even if its path holds
     /// another one. No code of ours runs between fork and exec.
-    pub(crate) fn start(argv0: &OsStr, argument: &OsStr, stdin: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn start(
+        argv0: &OsStr,
+        argument: &OsStr,
+        stdin: OwnedFd,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let child = Command::new("/proc/self/exe")
             .arg0(argv0)
             .arg(argument)
             .stdin(Stdio::from(stdin))
+            .stdout(stdout.map_or_else(Stdio::inherit, Stdio::from))
+            .stderr(stderr.map_or_else(Stdio::inherit, Stdio::from))
             .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;

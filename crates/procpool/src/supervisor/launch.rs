@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Body, Link};
+use super::output::{Pipe, Printer, Streams};
 use crate::call::Function;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::bell::Bell;
@@ -40,7 +42,13 @@ impl Launch {
     }
 
     /// Starts a worker and sends it its first message.
-    pub(super) fn start(&self, number: u32, leader: &Bell, supervisor: &Bell) -> Result<Link> {
+    pub(super) fn start(
+        &self,
+        number: u32,
+        leader: &Bell,
+        supervisor: &Bell,
+        printer: Option<&Printer>,
+    ) -> Result<Link> {
         let refused = |what: &'static str| {
             move |e: std::io::Error| {
                 Error::new(Kind::Start, Blame::Host, format!("a worker could not be started: {what}: {e}"))
@@ -50,9 +58,20 @@ impl Launch {
         let mapping = Mapping::writable(&memory, Region::SIZE).map_err(refused("mapping shared memory"))?;
         let region = Region::new(mapping).ok_or_else(|| Error::usage("the shared memory is too small"))?;
         let (ours, theirs) = Socket::pair().map_err(refused("a socket"))?;
+        let mut pipes = Vec::new();
         let (body, initializer) = match self {
             Self::Processes { name, initializer, .. } => {
-                let child = start_process(&format!("{name}-{number}"), theirs).map_err(refused("a process"))?;
+                let Streams { ours, stdout, stderr } = Streams::new(printer).map_err(refused("a pipe"))?;
+                let child =
+                    start_process(&format!("{name}-{number}"), theirs, stdout, stderr).map_err(refused("a process"))?;
+                for (stream, reader) in ours {
+                    let pipe = Pipe::new(child.pid(), stream, reader).map(Arc::new);
+                    let watched = pipe.and_then(|pipe| {
+                        printer.map_or(Ok(()), |printer| printer.add(&pipe))?;
+                        Ok(pipe)
+                    });
+                    pipes.push(watched.map_err(refused("a pipe"))?);
+                }
                 (Body::Process(child), initializer)
             }
             Self::Threads { name, initializer, .. } => {
@@ -79,13 +98,18 @@ impl Launch {
         let mut all = vec![memory.as_fd(), leader.as_fd(), supervisor.as_fd()];
         all.extend(fds.iter().map(AsFd::as_fd));
         ours.send(&control::encode(&message), &all, true).map_err(refused("its first message"))?;
-        Ok(Link::new(body, ours, region))
+        Ok(Link::new(body, ours, region, pipes))
     }
 }
 
 /// This program again, with the control socket as its standard input.
-pub(crate) fn start_process(name: &str, socket: Socket) -> std::io::Result<Child> {
-    Child::start(OsStr::new(name), OsStr::new(worker::ARGUMENT), socket.into_fd())
+pub(crate) fn start_process(
+    name: &str,
+    socket: Socket,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+) -> std::io::Result<Child> {
+    Child::start(OsStr::new(name), OsStr::new(worker::ARGUMENT), socket.into_fd(), stdout, stderr)
 }
 
 /// A call as it goes over the socket; large inputs and attachments become descriptors.

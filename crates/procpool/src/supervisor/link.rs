@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::output::Pipe;
 use super::{Delivery, Frame, Origin, Outbox, Results, TaskCounts, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
@@ -56,6 +57,8 @@ pub(super) struct Link {
     arrived: HashMap<u64, Vec<OwnedFd>>,
     words: VecDeque<Word>,
     ready: bool,
+    /// What it prints, as far as that is passed on.
+    pipes: Vec<Arc<Pipe>>,
     /// The task at which its CPU time was first looked at, and what it was then.
     cpu_base: Option<((FrameId, u32), Nanos)>,
     pub(super) started: Instant,
@@ -65,7 +68,7 @@ pub(super) struct Link {
 const MAX_ARRIVED: usize = 64;
 
 impl Link {
-    pub(super) fn new(body: Body, socket: Socket, region: Region) -> Self {
+    pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>) -> Self {
         Self {
             body,
             socket,
@@ -78,6 +81,7 @@ impl Link {
             arrived: HashMap::new(),
             words: VecDeque::new(),
             ready: false,
+            pipes,
             cpu_base: None,
             started: Instant::now(),
         }
@@ -356,6 +360,18 @@ impl Link {
             return true;
         }
         (running || self.results.was_carrying()) && finished < end - next
+    }
+
+    /// The end of what it printed on standard error. For a worker that has ended.
+    pub(super) fn last_printed(&self) -> Option<String> {
+        let mut stderr = None;
+        for pipe in &self.pipes {
+            let words = pipe.last_words();
+            if pipe.stream() == super::Stream::Stderr && !words.is_empty() {
+                stderr = Some(words);
+            }
+        }
+        stderr
     }
 
     /// Ends what is left of the worker's group and learns how it ended.

@@ -7,6 +7,7 @@
 mod frame;
 mod launch;
 mod link;
+mod output;
 mod receive;
 mod thread;
 
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 pub(crate) use frame::{Delivery, Frame, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
+use output::Printer;
+pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
 
 use crate::error::{Blame, Error, Kind, Result};
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     /// Threads that wait until fewer tasks are pending.
     room_waiters: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
+    printer: Option<Arc<Printer>>,
     wear: Wear,
     epoch: Instant,
 }
@@ -85,10 +89,12 @@ pub(crate) struct Core {
 }
 
 /// How a worker ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Obituary {
     pid: Option<u32>,
     exit: Option<Exit>,
+    /// The end of its standard error.
+    stderr: Option<String>,
 }
 
 /// Tasks by outcome.
@@ -111,7 +117,7 @@ const WATCH: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Starts the supervisor thread of a pool. No worker is started before there is a task.
-    pub(crate) fn start(workers: usize, launch: Launch, wear: Wear) -> Result<Arc<Self>> {
+    pub(crate) fn start(workers: usize, launch: Launch, wear: Wear, output: &Output) -> Result<Arc<Self>> {
         let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
         let mut sched = Sched::new(workers);
         sched.set_tasks_per_worker(wear.tasks);
@@ -138,6 +144,7 @@ impl Engine {
             supervisor_id: std::sync::OnceLock::new(),
             room_waiters: Mutex::default(),
             launch,
+            printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
             wear,
             epoch: Instant::now(),
         });
@@ -214,6 +221,9 @@ impl Engine {
             core = self.ended.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
         drop(core);
+        if let Some(printer) = &self.printer {
+            printer.close();
+        }
         let handle = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(handle) = handle {
             let _ = handle.join();
@@ -358,10 +368,11 @@ impl Core {
         let Some(mut link) = self.links.remove(&worker) else { return };
         let running = link.last_words(worker, &mut self.sched, &mut self.tasks, now, out);
         let exit = link.reap();
+        let stderr = link.last_printed();
         if link.is_starting() && self.start_error.is_none() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
-        self.obituary = Some((worker, Obituary { pid: link.pid(), exit }));
+        self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr }));
         self.sched.died(worker, running, now);
         self.pump(now, out);
         self.obituary = None;
@@ -369,8 +380,9 @@ impl Core {
 
     /// What a scheduler's failure means to people.
     fn error_of(&self, failure: Failure, worker: Option<(WorkerId, &Frame)>, attempt: u32) -> Error {
-        let obituary = self.obituary.and_then(|(id, obituary)| (worker?.0 == id).then_some(obituary));
+        let obituary = self.obituary.as_ref().and_then(|(id, obituary)| (worker?.0 == *id).then_some(obituary));
         let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
+        let stderr = obituary.and_then(|o| o.stderr.clone());
         let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
         let error = match failure {
             Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
@@ -416,7 +428,7 @@ impl Core {
             Some(Exit::Code(code)) => (None, Some(code)),
             None => (None, None),
         };
-        error.with_worker(pid, attempt).with_exit(signal, code)
+        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.

@@ -77,20 +77,23 @@ fn supervise(engine: &Engine, poller: &Poller) {
 
 fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
     for worker in starts {
-        let link = engine.launch.start(worker.0, &engine.leader_bell, &engine.supervisor_bell).and_then(|link| {
-            let token = u64::from(worker.0) * 2;
-            let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
-                Some(pidfd) => poller.add(pidfd, token),
-                None => Ok(()),
-            });
-            match watched {
-                Ok(()) => Ok(link),
-                Err(e) => {
-                    link.kill();
-                    Err(Error::os("cannot watch a worker", &e))
+        let link = engine
+            .launch
+            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref())
+            .and_then(|link| {
+                let token = u64::from(worker.0) * 2;
+                let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
+                    Some(pidfd) => poller.add(pidfd, token),
+                    None => Ok(()),
+                });
+                match watched {
+                    Ok(()) => Ok(link),
+                    Err(e) => {
+                        link.kill();
+                        Err(Error::os("cannot watch a worker", &e))
+                    }
                 }
-            }
-        });
+            });
         engine.with(|core, now| match link {
             Ok(link) => {
                 if core.sched.is_doomed(worker) {
@@ -150,6 +153,9 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
             core.bury(worker, now, &mut out);
         }
         core.pump(now, &mut out);
+    }
+    if let Some(printer) = engine.printer.as_ref().filter(|_| ended) {
+        printer.look();
     }
     engine.flush(out);
 }
