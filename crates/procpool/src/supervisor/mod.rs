@@ -10,7 +10,7 @@ mod link;
 mod receive;
 mod thread;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
@@ -49,7 +49,7 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) sched: Sched<Arc<Frame>>,
-    links: HashMap<WorkerId, Link>,
+    links: BTreeMap<WorkerId, Link>,
     /// Workers to be started by the supervisor thread.
     starts: Vec<WorkerId>,
     /// Who drains the result rings when a worker has something.
@@ -100,7 +100,7 @@ impl Engine {
         let engine = Arc::new(Self {
             core: Mutex::new(Core {
                 sched: Sched::new(workers),
-                links: HashMap::new(),
+                links: BTreeMap::new(),
                 starts: Vec::new(),
                 listener: Listener::Supervisor,
                 led: false,
