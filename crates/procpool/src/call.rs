@@ -211,10 +211,13 @@ pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::resu
     struct Append<'a>(&'a mut Vec<u8>);
     impl postcard::ser_flavors::Flavor for Append<'_> {
         type Output = ();
+        // Inlined, or every byte of a `Vec<u8>` is a call.
+        #[inline]
         fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
             self.0.extend_from_slice(data);
             Ok(())
         }
+        #[inline]
         fn try_push(&mut self, data: u8) -> postcard::Result<()> {
             self.0.push(data);
             Ok(())

@@ -68,14 +68,14 @@ impl<P: Clone> Sched<P> {
     }
 
     fn start_missing(&mut self) {
-        if self.failed_starts >= START_TRIES || self.closing == Closing::Now {
+        let missing = self.target.saturating_sub(self.workers.values().filter(|w| w.counts()).count());
+        if missing == 0 || self.failed_starts >= START_TRIES || self.closing == Closing::Now {
             return;
         }
         let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();
         let idle = self.workers.values().filter(|w| w.phase == Phase::Ready && w.sent.is_empty()).count();
         let starting = self.workers.values().filter(|w| w.phase == Phase::Starting).count();
         let wanted = (self.queue.len() + behind).saturating_sub(idle + starting);
-        let missing = self.target.saturating_sub(self.workers.values().filter(|w| w.counts()).count());
         for _ in 0..wanted.min(missing) {
             let worker = WorkerId(self.next_worker);
             self.next_worker += 1;
@@ -104,12 +104,12 @@ impl<P: Clone> Sched<P> {
 
     fn retire_superfluous(&mut self) {
         let mut left = self.workers.values().filter(|w| w.counts()).count().saturating_sub(self.target);
-        // Idle and starting workers first, then the youngest.
-        let mut order: Vec<_> =
-            self.workers.iter().filter(|(_, w)| w.counts()).map(|(&id, w)| (w.sent.len(), id)).collect();
         if left == 0 {
             return;
         }
+        // Idle and starting workers first, then the youngest.
+        let counted = self.workers.iter().filter(|(_, w)| w.counts());
+        let mut order: Vec<_> = counted.map(|(&id, w)| (w.sent.len(), id)).collect();
         order.sort_by_key(|&(sent, id)| (sent, std::cmp::Reverse(id)));
         for (_, worker) in order {
             if left == 0 {

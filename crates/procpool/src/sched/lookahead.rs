@@ -1,6 +1,6 @@
 //! How many frames a worker should hold: enough to hide the hand-over, not so many that a slow one keeps others waiting.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Nanos;
 
@@ -14,7 +14,8 @@ const SHALLOW: usize = 2;
 /// Run times, learnt per function: a worker that gets little work must not look slow.
 #[derive(Debug, Default)]
 pub(super) struct LookAhead {
-    per_task: HashMap<u64, f64>,
+    /// A handful of functions, looked up for every task: no hashing.
+    per_task: BTreeMap<u64, f64>,
 }
 
 impl LookAhead {

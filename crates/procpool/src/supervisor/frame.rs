@@ -1,6 +1,6 @@
 //! A frame as the parent keeps it, and what comes back.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -71,7 +71,7 @@ pub(crate) enum Delivery {
 pub(crate) struct Results {
     pub(super) bytes: Vec<u8>,
     pub(super) items: Vec<(Status, Range<usize>)>,
-    pub(super) attached: HashMap<u64, Vec<OwnedFd>>,
+    pub(super) attached: BTreeMap<u64, Vec<OwnedFd>>,
     pub(super) origin: Origin,
     /// How long the tasks ran together, as the worker says.
     pub(crate) run_ns: u64,

@@ -1,6 +1,6 @@
 //! The parent's side of one worker: its body, socket and rings, and what was sent to it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,10 +51,10 @@ pub(super) struct Link {
     results: ResultConsumer,
     sent: VecDeque<Sent>,
     /// States of `map_with` that the worker has.
-    states: HashSet<u64>,
+    states: BTreeSet<u64>,
     next_attachment: u64,
     /// Large results that came by the socket and were not claimed yet by a result item.
-    arrived: HashMap<u64, Vec<OwnedFd>>,
+    arrived: BTreeMap<u64, Vec<OwnedFd>>,
     words: VecDeque<Word>,
     ready: bool,
     /// What it prints, as far as that is passed on.
@@ -76,9 +76,9 @@ impl Link {
             results: ResultConsumer::new(&region),
             region,
             sent: VecDeque::new(),
-            states: HashSet::new(),
+            states: BTreeSet::new(),
             next_attachment: 1,
-            arrived: HashMap::new(),
+            arrived: BTreeMap::new(),
             words: VecDeque::new(),
             ready: false,
             pipes,
@@ -308,7 +308,7 @@ impl Link {
     ) -> Result<(), Breach> {
         let Committed { frame, first, items, run_ns, bytes } = committed;
         let index = index_results(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
-        let mut attached = HashMap::new();
+        let mut attached = BTreeMap::new();
         for (_, range) in index.iter().filter(|(status, _)| *status == Status::Attached) {
             let number = number_of(&bytes[range.clone()]).ok_or(Breach("it names a large result wrongly"))?;
             // The worker sends the message before it publishes the item that names it.

@@ -11,7 +11,7 @@ mod output;
 mod receive;
 mod thread;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
@@ -67,7 +67,7 @@ pub(crate) struct Wear {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) sched: Sched<Arc<Frame>>,
-    links: HashMap<WorkerId, Link>,
+    links: BTreeMap<WorkerId, Link>,
     /// Workers to be started by the supervisor thread.
     starts: Vec<WorkerId>,
     /// Tasks that were accepted.
@@ -124,7 +124,7 @@ impl Engine {
         let engine = Arc::new(Self {
             core: Mutex::new(Core {
                 sched,
-                links: HashMap::new(),
+                links: BTreeMap::new(),
                 starts: Vec::new(),
                 accepted: 0,
                 listener: Listener::Supervisor,

@@ -1,0 +1,124 @@
+//! procpool beside other pools: one program, one run, one table.
+//!
+//! The peers take turns, round after round, and each figure is the median over the rounds, so that a noisy minute of the
+//! machine hits all of them or none. Nothing is asserted: the program says what it measured.
+
+mod measure;
+mod peers;
+mod plan;
+mod report;
+mod tasks;
+
+use std::process::ExitCode;
+
+use peers::{Processes, Procspawn, Rayon, Threads, python};
+use plan::Plan;
+use report::Report;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+pool-bench: measures procpool beside other pools
+
+  --quick         fewer and shorter rounds
+  --rounds N      how many rounds
+  --only A,B      only these peers
+  --json FILE     also write every sample to FILE
+  --help          this text
+";
+
+/// What was asked for on the command line.
+struct Args {
+    plan: Plan,
+    rounds: usize,
+    only: Option<Vec<String>>,
+    json: Option<String>,
+}
+
+/// A pool to be measured: its name, and what measures it once.
+type Peer = (&'static str, fn(&Plan) -> Result<measure::Figures>);
+
+const PEERS: [Peer; 5] = [
+    ("procpool", measure::round::<Processes>),
+    ("procpool threads", measure::round::<Threads>),
+    ("rayon", measure::round::<Rayon>),
+    ("procspawn", measure::round::<Procspawn>),
+    ("ProcessPoolExecutor", python::round),
+];
+
+fn main() -> ExitCode {
+    // Each returns at once unless this process was started as its worker: by arguments the first, by environment the second.
+    procpool::init();
+    procspawn::init();
+    let args = match parse(std::env::args().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprint!("pool-bench: {why}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("pool-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line; `None` if it asks for help.
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
+    let mut parsed = Args { plan: Plan::full(), rounds: 5, only: None, json: None };
+    let mut rounds = None;
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--quick" => (parsed.plan, parsed.rounds) = (Plan::quick(), 3),
+            "--rounds" => rounds = Some(value()?.parse::<usize>().map_err(|_| "--rounds needs a number")?),
+            "--only" => parsed.only = Some(value()?.split(',').map(str::to_string).collect()),
+            "--json" => parsed.json = Some(value()?),
+            "--help" | "-h" => return Ok(None),
+            _ => return Err(format!("unknown argument {arg}").into()),
+        }
+    }
+    parsed.rounds = rounds.unwrap_or(parsed.rounds).max(1);
+    let names = PEERS.map(|(name, _)| name);
+    if let Some(unknown) = parsed.only.iter().flatten().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("unknown peer {unknown:?}; there are: {}", names.join(", ")).into());
+    }
+    Ok(Some(parsed))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let asked_for = |name: &str| args.only.as_ref().is_none_or(|only| only.iter().any(|o| o == name));
+    let mut peers: Vec<Peer> = PEERS.into_iter().filter(|(name, _)| asked_for(name)).collect();
+    let mut report = Report::new(&peers.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for round in 0..args.rounds {
+        eprintln!("round {} of {}", round + 1, args.rounds);
+        let mut failed = Vec::new();
+        let turns = peers.len();
+        for turn in 0..turns {
+            // Another one begins each round: whoever is first may find the machine cold.
+            let (name, measure) = peers[(round + turn) % turns];
+            match measure(&args.plan) {
+                Ok(figures) => report.add(name, figures),
+                Err(why) => {
+                    eprintln!("{name} is left out: {why}");
+                    failed.push(name);
+                }
+            }
+        }
+        peers.retain(|(name, _)| !failed.contains(name));
+        failed.iter().for_each(|name| report.leave_out(name));
+    }
+    print!("{}", report.text(&args.plan, args.rounds));
+    if let Some(path) = &args.json {
+        let json = serde_json::to_vec_pretty(&report.json(&args.plan, args.rounds))?;
+        std::fs::write(path, json).map_err(|e| format!("cannot write {path}: {e}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What is measured, and how: the same for every peer that is written in Rust.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::plan::Plan;
+use crate::{Result, tasks};
+
+/// Samples by the name of their measure.
+pub(crate) type Figures = BTreeMap<String, Vec<f64>>;
+
+/// A pool as the measurements use it.
+pub(crate) trait Peer: Sized {
+    /// Builds a pool.
+    fn start(workers: usize) -> Result<Self>;
+    /// Submits one task that does nothing, waits for it.
+    fn round_trip(&self) -> Result<()>;
+    /// Submits `tasks` tasks that do nothing, one by one, then waits for all.
+    fn gather(&self, tasks: u64) -> Result<()>;
+    /// Maps a function that does nothing over `tasks` inputs. `None` if the pool has no such call.
+    fn map(&self, tasks: u64) -> Option<Result<()>>;
+    /// Submits `tasks` tasks of [`tasks::compute`], one by one, then waits for all.
+    fn gather_work(&self, tasks: u64, steps: u64) -> Result<()>;
+    /// Maps [`tasks::compute`] over `tasks` inputs. `None` if the pool has no such call.
+    fn map_work(&self, tasks: u64, steps: u64) -> Option<Result<()>>;
+    /// Hands bytes to a worker. `None` if it takes them without a copy.
+    fn send(&self, bytes: Vec<u8>) -> Option<Result<u64>>;
+    /// Hands bytes to a worker that gives them back. `None` if it does so without a copy.
+    fn echo(&self, bytes: Vec<u8>) -> Option<Result<Vec<u8>>>;
+    /// Ends the pool when nothing is left to do, and waits for that.
+    fn shut_down(self);
+}
+
+/// The names of the measures, in the order of the report, with what a reader calls them and their unit. The Python script
+/// uses the same names.
+pub(crate) const MEASURES: [(&str, &str, &str); 14] = [
+    ("start_ms", "pool built and first result", "ms"),
+    ("round_trip_p50_us", "submit, wait: median", "us"),
+    ("round_trip_p99_us", "submit, wait: 99th percentile", "us"),
+    ("gather_per_s", "submit many, then wait", "tasks/s"),
+    ("map_per_s", "map", "tasks/s"),
+    ("send_gb_s", "64 MiB to a worker", "GB/s"),
+    ("echo_gb_s", "64 MiB to a worker and back", "GB/s"),
+    ("gather_5us_share", "5 us tasks, submitted: cores used", "%"),
+    ("gather_20us_share", "20 us tasks, submitted: cores used", "%"),
+    ("gather_100us_share", "100 us tasks, submitted: cores used", "%"),
+    ("map_5us_share", "5 us tasks, map: cores used", "%"),
+    ("map_20us_share", "20 us tasks, map: cores used", "%"),
+    ("map_100us_share", "100 us tasks, map: cores used", "%"),
+    ("shutdown_ms", "shutdown", "ms"),
+];
+
+/// Measures `P` once.
+pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
+    let mut figures = Figures::new();
+    let mut add = |name: &str, value: f64| figures.entry(name.to_string()).or_default().push(value);
+
+    for _ in 0..plan.starts {
+        let start = Instant::now();
+        let pool = P::start(plan.workers)?;
+        pool.round_trip()?;
+        add("start_ms", start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        pool.shut_down();
+        add("shutdown_ms", start.elapsed().as_secs_f64() * 1e3);
+    }
+
+    let pool = P::start(plan.workers)?;
+    for _ in 0..plan.warm_up {
+        pool.round_trip()?;
+    }
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed().as_secs_f64() < plan.round_trips_s {
+        let start = Instant::now();
+        pool.round_trip()?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    add("round_trip_p50_us", percentile(&times, 50) * 1e6);
+    add("round_trip_p99_us", percentile(&times, 99) * 1e6);
+
+    let (tasks, seconds) = enough(plan, 256, |tasks| pool.gather(tasks))?;
+    add("gather_per_s", tasks as f64 / seconds);
+    if let Some(first) = pool.map(1) {
+        first?;
+        let (tasks, seconds) = enough(plan, 16_384, |tasks| pool.map(tasks).unwrap_or(Ok(())))?;
+        add("map_per_s", tasks as f64 / seconds);
+    }
+
+    for _ in 0..plan.transfers {
+        let bytes = vec![7; plan.bytes];
+        let start = Instant::now();
+        if let Some(sent) = pool.send(bytes) {
+            sent?;
+            add("send_gb_s", plan.bytes as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
+        let bytes = vec![7; plan.bytes];
+        let start = Instant::now();
+        if let Some(back) = pool.echo(bytes) {
+            let both_ways = plan.bytes + back?.len();
+            add("echo_gb_s", both_ways as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
+    }
+
+    let steps_per_us = tasks::steps_per_us();
+    for us in plan.task_us {
+        let steps = (steps_per_us * us as f64) as u64;
+        let share = |(tasks, seconds)| 100.0 * tasks as f64 * us as f64 / 1e6 / (seconds * plan.workers as f64);
+        add(&format!("gather_{us}us_share"), share(enough(plan, 256, |tasks| pool.gather_work(tasks, steps))?));
+        if let Some(first) = pool.map_work(1, steps) {
+            first?;
+            let run = |tasks| pool.map_work(tasks, steps).unwrap_or(Ok(()));
+            add(&format!("map_{us}us_share"), share(enough(plan, 256, run)?));
+        }
+    }
+    pool.shut_down();
+    Ok(figures)
+}
+
+/// Runs `run` with four times as many tasks each time, beginning with `tasks`, until it takes long enough. Returns the
+/// last number of tasks and the seconds they took; the runs before were its warm-up.
+fn enough(plan: &Plan, mut tasks: u64, mut run: impl FnMut(u64) -> Result<()>) -> Result<(u64, f64)> {
+    loop {
+        let start = Instant::now();
+        run(tasks)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if seconds >= plan.throughput_s {
+            return Ok((tasks, seconds));
+        }
+        tasks *= 4;
+    }
+}
+
+/// In seconds, of sorted times.
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(f64::NAN, Duration::as_secs_f64)
+}

@@ -1,0 +1,65 @@
+//! procpool itself: with worker processes, and with worker threads.
+
+use procpool::Pool;
+
+use crate::Result;
+use crate::measure::Peer;
+use crate::tasks;
+
+/// A procpool whose workers are threads or processes.
+pub(crate) struct Procpool<const THREADS: bool>(Pool);
+
+pub(crate) type Processes = Procpool<false>;
+pub(crate) type Threads = Procpool<true>;
+
+impl<const THREADS: bool> Peer for Procpool<THREADS> {
+    fn start(workers: usize) -> Result<Self> {
+        let builder = Pool::builder().workers(workers);
+        let builder = if THREADS { builder.threads() } else { builder };
+        Ok(Self(builder.build()?))
+    }
+
+    fn round_trip(&self) -> Result<()> {
+        self.0.submit(tasks::nothing, 1)?.wait()?;
+        Ok(())
+    }
+
+    fn gather(&self, tasks: u64) -> Result<()> {
+        let futures = (0..tasks).map(|number| self.0.submit(tasks::nothing, number));
+        for future in futures.collect::<procpool::Result<Vec<_>>>()? {
+            future.wait()?;
+        }
+        Ok(())
+    }
+
+    fn map(&self, tasks: u64) -> Option<Result<()>> {
+        Some(self.0.map(tasks::nothing, 0..tasks).try_for_each(|outcome| outcome.map(|_| ()).map_err(Into::into)))
+    }
+
+    fn gather_work(&self, tasks: u64, steps: u64) -> Result<()> {
+        let futures = (0..tasks).map(|_| self.0.submit(tasks::compute, steps));
+        for future in futures.collect::<procpool::Result<Vec<_>>>()? {
+            future.wait()?;
+        }
+        Ok(())
+    }
+
+    fn map_work(&self, tasks: u64, steps: u64) -> Option<Result<()>> {
+        let inputs = (0..tasks).map(|_| steps);
+        Some(self.0.map(tasks::compute, inputs).try_for_each(|outcome| outcome.map(|_| ()).map_err(Into::into)))
+    }
+
+    fn send(&self, bytes: Vec<u8>) -> Option<Result<u64>> {
+        let sent = || Ok(self.0.submit(tasks::count, bytes)?.wait()?);
+        Some(sent())
+    }
+
+    fn echo(&self, bytes: Vec<u8>) -> Option<Result<Vec<u8>>> {
+        let sent = || Ok(self.0.submit(tasks::echo, bytes)?.wait()?);
+        Some(sent())
+    }
+
+    fn shut_down(self) {
+        self.0.shutdown();
+    }
+}
