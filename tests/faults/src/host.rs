@@ -22,7 +22,9 @@ impl Host {
     pub fn numbers(&mut self) -> Vec<u32> {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
-        line.split_whitespace().map(|word| word.parse().unwrap_or_else(|_| panic!("the helper says {line:?}"))).collect()
+        line.split_whitespace()
+            .map(|word| word.parse().unwrap_or_else(|_| panic!("the helper says {line:?}")))
+            .collect()
     }
 
     /// Waits for its end and asserts that it succeeded.

@@ -23,7 +23,9 @@ pub struct Weather {
 
 impl Weather {
     pub fn report(&self) {
-        let at = |part: f64| self.replaced.get(((self.replaced.len() as f64 - 1.0) * part) as usize).map_or(0, |ns| ns / 1000);
+        let at = |part: f64| {
+            self.replaced.get(((self.replaced.len() as f64 - 1.0) * part) as usize).map_or(0, |ns| ns / 1000)
+        };
         println!(
             "{} tasks, {} kills, {} tasks died; from a kill to the replacement's first task: p50 {} us, p99 {} us",
             self.tasks,

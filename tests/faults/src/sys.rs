@@ -108,7 +108,8 @@ pub fn peek(at: usize) -> u32 {
 /// The descriptor of the worker's control socket. To be called in a task.
 pub fn control_socket() -> std::os::fd::BorrowedFd<'static> {
     use std::os::fd::BorrowedFd;
-    let fds = std::fs::read_dir("/proc/self/fd").expect("fd").filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    let fds =
+        std::fs::read_dir("/proc/self/fd").expect("fd").filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     for fd in fds.collect::<Vec<i32>>() {
         // SAFETY: the descriptor was listed just now, and the worker keeps its control socket until it ends.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };

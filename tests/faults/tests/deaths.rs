@@ -36,7 +36,9 @@ fn crash_at((path, n): (String, u64)) -> u64 {
 
 #[test]
 fn row_02_one_input_that_always_crashes() {
-    for (chunk, retries) in [(None, 0), (Some(1), 2), (Some(7), 1), (Some(100), 2), (Some(10_000), 0), (Some(10_000), 3)] {
+    for (chunk, retries) in
+        [(None, 0), (Some(1), 2), (Some(7), 1), (Some(100), 2), (Some(10_000), 0), (Some(10_000), 3)]
+    {
         guarded(|| {
             let notes = Notes::new();
             let pool = Pool::builder().workers(3).retries(retries).build().unwrap();
@@ -47,7 +49,10 @@ fn row_02_one_input_that_always_crashes() {
                     Ok(m) => assert_eq!(m, n as u64),
                     Err(error) => {
                         assert_eq!(n as u64, CRASHING, "{error}");
-                        assert_eq!((error.kind(), error.blame(), error.index()), (Kind::Died, Blame::Worker, Some(CRASHING)));
+                        assert_eq!(
+                            (error.kind(), error.blame(), error.index()),
+                            (Kind::Died, Blame::Worker, Some(CRASHING))
+                        );
                         assert_eq!((error.signal(), error.attempt()), (Some(Signal::ABORT.as_raw()), retries + 1));
                     }
                 }
@@ -151,7 +156,11 @@ fn row_04_a_stopped_worker_an_endless_loop_and_one_that_ignores_signals() {
             match outcome {
                 Ok(m) => assert_eq!(m, n as u64),
                 Err(error) => {
-                    assert_eq!((error.kind(), error.blame(), error.attempt()), (Kind::TimedOut, Blame::Task, 1), "{error}");
+                    assert_eq!(
+                        (error.kind(), error.blame(), error.attempt()),
+                        (Kind::TimedOut, Blame::Task, 1),
+                        "{error}"
+                    );
                     assert!(error.message().contains("its timeout of 1s"), "{error}");
                     late.push(n);
                 }
