@@ -152,10 +152,14 @@ impl Worker {
     }
 
     fn ring(&self) {
-        match self.region.take_listener() {
-            Listener::Awake => {}
+        let heard = match self.region.take_listener() {
+            Listener::Awake => true,
             Listener::Leader => self.bells[0].ring(),
             Listener::Supervisor => self.bells[1].ring(),
+        };
+        if !heard {
+            // A task has closed our descriptors. The parent sleeps, and only our end can wake it.
+            self.give_up();
         }
     }
 
