@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::once::ship;
-use super::{EXIT_UNABLE, Place, input_of, parent_is_gone, send, unable};
+use super::{EXIT_UNABLE, Place, input_of, parent_is_gone, run_in_original, send, unable};
 use crate::attach;
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
+use crate::os::fork::Original;
 use crate::os::memory::Mapping;
 use crate::os::socket::Socket;
 use crate::ring::{
@@ -37,6 +38,10 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         Ok(Some(region)) => region,
         _ => return unable(&socket, "cannot map the memory it shares with the pool".into()),
     };
+    let original = match Original::new() {
+        Ok(original) => original,
+        Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
+    };
     let socket = Arc::new(socket);
     let mailbox = match Mailbox::open(Arc::clone(&socket), region.clone(), place) {
         Ok(mailbox) => mailbox,
@@ -48,7 +53,7 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         let _ = crate::os::process::continue_when_parent_ends();
     }
     if let Some(call) = initializer
-        && let Err(reason) = initialize(&call, fds.collect())
+        && let Err(reason) = run_in_original(&original, || initialize(&call, fds.collect()))
     {
         return unable(&socket, reason);
     }
@@ -62,6 +67,7 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         region,
         socket,
         mailbox,
+        original,
         place,
     };
     worker.work();
@@ -102,6 +108,7 @@ struct Worker {
     bells: [Bell; 2],
     socket: Arc<Socket>,
     mailbox: Arc<Mailbox>,
+    original: Original,
     states: HashMap<u64, SharedState>,
     next_attachment: u64,
     place: Place,
@@ -200,8 +207,9 @@ impl Worker {
             self.results.begin();
             output.clear();
             let state = self.states.get_mut(&header.shared_state);
-            let (status, attached) =
-                attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }));
+            let (status, attached) = run_in_original(&self.original, || {
+                attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
+            });
             self.encode_item(status, &output, &attached, &mut item);
             if !self.results.add(&item) {
                 // The item has run: should we die before it is in a frame, it must not be run again.
