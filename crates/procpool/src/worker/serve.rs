@@ -192,6 +192,7 @@ impl Worker {
         let mut output = Vec::new();
         let mut item = Vec::new();
         let mut since = Instant::now();
+        let mut large = false;
         for number in 0..header.items {
             let Some((input, rest)) = split_task(items) else { self.give_up() };
             items = rest;
@@ -200,7 +201,7 @@ impl Worker {
             }
             if number == header.first {
                 self.open(header.frame, number);
-            } else if since.elapsed() > SHOW {
+            } else if large || since.elapsed() > SHOW {
                 self.show(&mut since);
                 self.open(header.frame, number);
             }
@@ -210,7 +211,7 @@ impl Worker {
             let (status, attached) = run_in_original(&self.original, || {
                 attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
             });
-            self.encode_item(status, &output, &attached, &mut item);
+            large = self.encode_item(status, &output, &attached, &mut item);
             if !self.results.add(&item) {
                 // The item has run: should we die before it is in a frame, it must not be run again.
                 self.results.set_carrying(true);
@@ -224,12 +225,13 @@ impl Worker {
         self.show(&mut since);
     }
 
-    /// The result item as it goes into the ring: itself, or the number under which it went through the socket.
-    fn encode_item(&mut self, status: Status, output: &[u8], attached: &[attach::Attachment], item: &mut Vec<u8>) {
+    /// The result item as it goes into the ring: itself, or the number under which it went through the socket. Returns
+    /// whether it did the latter; then it must be shown before the next one.
+    fn encode_item(&mut self, status: Status, output: &[u8], attached: &[attach::Attachment], item: &mut Vec<u8>) -> bool {
         item.clear();
         put_result(status, output, item);
         if item.len() <= INLINE_MAX && attached.is_empty() {
-            return;
+            return false;
         }
         let number = self.next_attachment;
         self.next_attachment += 1;
@@ -239,6 +241,7 @@ impl Worker {
             Ok(()) => put_result(Status::Attached, &number.to_le_bytes(), item),
             Err(e) => put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), item),
         }
+        true
     }
 
     /// Publishes the open result frame and rings if somebody sleeps.
