@@ -11,6 +11,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments[0].as_str() {
         "cannot-exec" => cannot_exec(),
+        "large-outputs" => large_outputs(arguments[1].parse().unwrap()),
         "to-be-killed" => to_be_killed(&arguments[1]),
         other => panic!("there is no scenario {other:?}"),
     }
@@ -88,4 +89,28 @@ fn stay((path, state): (String, String)) {
     loop {
         std::hint::spin_loop();
     }
+}
+
+/// Many large outputs wait to be taken, and few descriptors are allowed.
+fn large_outputs(descriptors: u64) {
+    limit_descriptors(descriptors);
+    let pool = pool(2);
+    let grow = |n: usize| vec![n as u8; 100_000];
+    let mut map = pool.map(grow, 0..1000).chunk_size(1);
+    assert_eq!(map.next().unwrap().unwrap().len(), 100_000);
+    let futures: Vec<_> = (0..300).map(|n| pool.submit(grow, n).unwrap()).collect();
+    wait_until(|| futures.iter().all(procpool::Future::is_done));
+    for (n, output) in (1..).zip(map) {
+        assert_eq!(output.unwrap()[0], n as u8);
+    }
+    for (n, future) in futures.into_iter().enumerate() {
+        assert_eq!(future.wait().unwrap()[99_999], n as u8);
+    }
+    assert_eq!(pool.stats().workers_died, 0);
+    end(pool);
+}
+
+fn limit_descriptors(most: u64) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
 }
