@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,7 +84,9 @@ impl Sink for Shared {
             waiter.unpark();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
+            // that thread nor the results of others with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }

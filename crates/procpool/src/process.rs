@@ -13,7 +13,7 @@ use crate::client::require_init;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::process::{Child, Exit, signal_name};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::supervisor::{Origin, call_message, start_process};
+use crate::supervisor::{Large, Origin, call_message, start_process};
 use crate::wire::control::{self, PROTOCOL, ToParent, ToWorker};
 
 /// How a process ended.
@@ -164,7 +164,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
     fn outcome(&mut self) -> Result<O> {
         let origin = Origin { name: self.function.name, pid: self.pid, attempt: 1 };
         if let Some(fds) = self.result.take() {
-            return origin.attached_outcome(fds, 0);
+            return origin.large_outcome(Large::new(fds), 0);
         }
         if let Some(reason) = self.unable.take() {
             return Err(Error::new(Kind::Start, Blame::Worker, reason).with_task(self.function.name, 0));

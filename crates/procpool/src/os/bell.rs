@@ -36,10 +36,10 @@ impl Bell {
         Self(fd)
     }
 
-    /// Rings. Ringing twice before anybody listens is ringing once.
-    pub(crate) fn ring(&self) {
+    /// Rings; ringing twice before anybody listens is ringing once. `false` if the bell is not there any more.
+    pub(crate) fn ring(&self) -> bool {
         // EAGAIN means the counter is full, so the bell is ringing already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+        matches!(rustix::io::write(&self.0, &1u64.to_ne_bytes()), Ok(_) | Err(Errno::AGAIN))
     }
 
     /// Silences the bell.

@@ -144,6 +144,12 @@ pub(crate) fn end_own_group() -> ! {
     unsafe { libc::_exit(1) }
 }
 
+/// Ends the calling process at once and alone: no destructor and no exit handler of what it is a copy of runs twice.
+pub(crate) fn end_copy() -> ! {
+    // SAFETY: `_exit` ends the process at once; that nothing runs after it is the purpose.
+    unsafe { libc::_exit(0) }
+}
+
 /// Asks the kernel to let this process go on, should it be stopped, when the thread that started it ends. It then sees
 /// that its control socket is closed, and ends with its whole group. A deadly signal would take this process alone.
 pub(crate) fn continue_when_parent_ends() -> io::Result<()> {

@@ -10,7 +10,7 @@ mod results;
 mod space;
 mod tasks;
 
-pub(crate) use layout::{AWAKE, FULL, Listener, Region, SLEEPING};
+pub(crate) use layout::{AWAKE, FULL, Listener, Region, SLEEPING, SLOTS};
 pub(crate) use results::{Committed, ResultConsumer, ResultProducer};
 pub(crate) use tasks::{Claim, TaskConsumer, TaskHeader, TaskProducer};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -71,10 +72,30 @@ pub(crate) enum Delivery {
 pub(crate) struct Results {
     pub(super) bytes: Vec<u8>,
     pub(super) items: Vec<(Status, Range<usize>)>,
-    pub(super) attached: BTreeMap<u64, Vec<OwnedFd>>,
+    pub(super) attached: BTreeMap<u64, Large>,
     pub(super) origin: Origin,
     /// How long the tasks ran together, as the worker says.
     pub(crate) run_ns: u64,
+}
+
+/// A result item that came beside the ring. Its memory is mapped as soon as it is there, so that a result nobody takes yet
+/// holds no descriptor.
+#[derive(Debug)]
+pub(crate) struct Large {
+    memory: io::Result<Frozen>,
+    /// What the output refers to.
+    fds: Vec<OwnedFd>,
+}
+
+impl Large {
+    /// From the descriptors of its message, the first of which is its memory.
+    pub(crate) fn new(mut fds: Vec<OwnedFd>) -> Self {
+        let memory = match fds.is_empty() {
+            true => Err(io::Error::other("no memory came with it")),
+            false => Frozen::map(fds.remove(0)),
+        };
+        Self { memory, fds }
+    }
 }
 
 /// Whose results they are.
@@ -100,8 +121,8 @@ impl Results {
         if status != Status::Attached {
             return self.origin.outcome(status, bytes, index);
         }
-        let fds = number_of(bytes).and_then(|number| self.attached.remove(&number));
-        self.origin.attached_outcome(fds.unwrap_or_default(), index)
+        let large = number_of(bytes).and_then(|number| self.attached.remove(&number));
+        self.origin.large_outcome(large.unwrap_or_else(|| Large::new(Vec::new())), index)
     }
 }
 
@@ -111,14 +132,12 @@ pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
 }
 
 impl Origin {
-    /// The outcome of a task whose result item came in a memfd, the first of `fds`.
-    pub(crate) fn attached_outcome<O: DeserializeOwned>(self, mut fds: Vec<OwnedFd>, index: u64) -> Result<O> {
+    /// The outcome of a task whose result item came beside the ring.
+    pub(crate) fn large_outcome<O: DeserializeOwned>(self, large: Large, index: u64) -> Result<O> {
         let broken =
             |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
-        if fds.is_empty() {
-            return Err(broken("no memory came with it"));
-        }
-        let frozen = Frozen::map(fds.remove(0)).map_err(|e| broken(&e.to_string()))?;
+        let Large { memory, fds } = large;
+        let frozen = memory.map_err(|e| broken(&e.to_string()))?;
         match split_result(frozen.bytes()) {
             Some((status, item, [])) if status != Status::Attached => {
                 attach::supply(fds, || self.outcome(status, item, index))

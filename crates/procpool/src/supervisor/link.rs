@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::output::Pipe;
-use super::{Delivery, Frame, Origin, Outbox, Results, TaskCounts, frame::number_of};
+use super::{Delivery, Frame, Large, Origin, Outbox, Results, TaskCounts, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, TaskHeader, TaskProducer};
+use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
 use crate::sched::{FrameId, Nanos, Sched, WorkerId};
 use crate::wire::control::{self, BLOB_MAX, Blob, ToParent, ToWorker};
 use crate::wire::items::{Status, index_results};
@@ -54,7 +54,7 @@ pub(super) struct Link {
     states: BTreeSet<u64>,
     next_attachment: u64,
     /// Large results that came by the socket and were not claimed yet by a result item.
-    arrived: BTreeMap<u64, Vec<OwnedFd>>,
+    arrived: BTreeMap<u64, Large>,
     words: VecDeque<Word>,
     ready: bool,
     /// What it prints, as far as that is passed on.
@@ -64,8 +64,9 @@ pub(super) struct Link {
     pub(super) started: Instant,
 }
 
-/// An honest worker has at most one unclaimed large result; each costs descriptors.
-const MAX_ARRIVED: usize = 64;
+/// An honest worker publishes a large result before it runs another task, so those that it has sent and we have not taken
+/// from its ring are as many as the ring has slots, and one.
+const MAX_ARRIVED: usize = SLOTS + 1;
 
 impl Link {
     pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>) -> Self {
@@ -267,7 +268,7 @@ impl Link {
             }
             ToParent::Unable { reason } if !self.ready => Ok(Word::Unable(reason)),
             ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
-                self.arrived.insert(number, fds);
+                self.arrived.insert(number, Large::new(fds));
                 Ok(Word::Nothing)
             }
             _ => Err(Breach("it sent a message out of turn")),
@@ -313,8 +314,8 @@ impl Link {
             let number = number_of(&bytes[range.clone()]).ok_or(Breach("it names a large result wrongly"))?;
             // The worker sends the message before it publishes the item that names it.
             self.read_socket()?;
-            let fds = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
-            attached.insert(number, fds);
+            let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
+            attached.insert(number, large);
         }
         let delivered = sched.finished(worker, FrameId(frame), first, items, run_ns, now).map_err(Breach)?;
         if self.sent.front().is_some_and(|sent| sent.end == first + items) {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-pub(crate) use frame::{Delivery, Frame, Origin, Results, SharedBlob, Sink};
+pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
 use output::Printer;

@@ -7,7 +7,7 @@ mod serve;
 use std::os::fd::OwnedFd;
 
 use crate::call;
-use crate::os::{process, signals, socket::Socket};
+use crate::os::{fork::Original, process, signals, socket::Socket};
 use crate::wire::control::{CallMessage, PROTOCOL, ToParent, ToWorker};
 
 use mailbox::receive;
@@ -75,6 +75,16 @@ fn check(protocol: u32, identity: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     Err("the worker is not the same build of the program as the one that started it".into())
+}
+
+/// Runs a call, in the original process only: a copy that it has made by forking ends where the call returns, since it has
+/// no ring, no socket and no result of its own.
+fn run_in_original<R>(original: &Original, call: impl FnOnce() -> R) -> R {
+    let result = call();
+    if original.is_copy() {
+        process::end_copy();
+    }
+    result
 }
 
 /// Says why this worker cannot start. The parent hears of its end by the socket.

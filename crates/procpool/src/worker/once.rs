@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::{Place, input_of, mailbox::receive, parent_is_gone, send, unable};
+use super::{Place, input_of, mailbox::receive, parent_is_gone, run_in_original, send, unable};
 use crate::attach;
 use crate::call::{self, Invocation};
+use crate::os::fork::Original;
 use crate::os::memory::create_frozen;
 use crate::os::socket::Socket;
 use crate::wire::control::{CallMessage, ToParent, ToWorker};
@@ -27,9 +28,15 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
     let (Ok(input), Some(trampoline)) = (input, call::find(call.function)) else {
         return unable(&socket, "the call did not arrive whole".into());
     };
+    let original = match Original::new() {
+        Ok(original) => original,
+        Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
+    };
     let mut output = Vec::new();
-    let (status, attached) = attach::collect(|| {
-        attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
+    let (status, attached) = run_in_original(&original, || {
+        attach::collect(|| {
+            attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
+        })
     });
     let mut item = Vec::with_capacity(output.len() + 16);
     put_result(status, &output, &mut item);

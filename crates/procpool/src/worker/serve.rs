@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::once::ship;
-use super::{EXIT_UNABLE, Place, input_of, parent_is_gone, send, unable};
+use super::{EXIT_UNABLE, Place, input_of, parent_is_gone, run_in_original, send, unable};
 use crate::attach;
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
+use crate::os::fork::Original;
 use crate::os::memory::Mapping;
 use crate::os::socket::Socket;
 use crate::ring::{
@@ -37,6 +38,10 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         Ok(Some(region)) => region,
         _ => return unable(&socket, "cannot map the memory it shares with the pool".into()),
     };
+    let original = match Original::new() {
+        Ok(original) => original,
+        Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
+    };
     let socket = Arc::new(socket);
     let mailbox = match Mailbox::open(Arc::clone(&socket), region.clone(), place) {
         Ok(mailbox) => mailbox,
@@ -48,7 +53,7 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         let _ = crate::os::process::continue_when_parent_ends();
     }
     if let Some(call) = initializer
-        && let Err(reason) = initialize(&call, fds.collect())
+        && let Err(reason) = run_in_original(&original, || initialize(&call, fds.collect()))
     {
         return unable(&socket, reason);
     }
@@ -62,6 +67,7 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         region,
         socket,
         mailbox,
+        original,
         place,
     };
     worker.work();
@@ -102,6 +108,7 @@ struct Worker {
     bells: [Bell; 2],
     socket: Arc<Socket>,
     mailbox: Arc<Mailbox>,
+    original: Original,
     states: HashMap<u64, SharedState>,
     next_attachment: u64,
     place: Place,
@@ -152,10 +159,14 @@ impl Worker {
     }
 
     fn ring(&self) {
-        match self.region.take_listener() {
-            Listener::Awake => {}
+        let heard = match self.region.take_listener() {
+            Listener::Awake => true,
             Listener::Leader => self.bells[0].ring(),
             Listener::Supervisor => self.bells[1].ring(),
+        };
+        if !heard {
+            // A task has closed our descriptors. The parent sleeps, and only our end can wake it.
+            self.give_up();
         }
     }
 
@@ -181,6 +192,7 @@ impl Worker {
         let mut output = Vec::new();
         let mut item = Vec::new();
         let mut since = Instant::now();
+        let mut large = false;
         for number in 0..header.items {
             let Some((input, rest)) = split_task(items) else { self.give_up() };
             items = rest;
@@ -189,16 +201,17 @@ impl Worker {
             }
             if number == header.first {
                 self.open(header.frame, number);
-            } else if since.elapsed() > SHOW {
+            } else if large || since.elapsed() > SHOW {
                 self.show(&mut since);
                 self.open(header.frame, number);
             }
             self.results.begin();
             output.clear();
             let state = self.states.get_mut(&header.shared_state);
-            let (status, attached) =
-                attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }));
-            self.encode_item(status, &output, &attached, &mut item);
+            let (status, attached) = run_in_original(&self.original, || {
+                attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
+            });
+            large = self.encode_item(status, &output, &attached, &mut item);
             if !self.results.add(&item) {
                 // The item has run: should we die before it is in a frame, it must not be run again.
                 self.results.set_carrying(true);
@@ -212,12 +225,19 @@ impl Worker {
         self.show(&mut since);
     }
 
-    /// The result item as it goes into the ring: itself, or the number under which it went through the socket.
-    fn encode_item(&mut self, status: Status, output: &[u8], attached: &[attach::Attachment], item: &mut Vec<u8>) {
+    /// The result item as it goes into the ring: itself, or the number under which it went through the socket. Returns
+    /// whether it did the latter; then it must be shown before the next one.
+    fn encode_item(
+        &mut self,
+        status: Status,
+        output: &[u8],
+        attached: &[attach::Attachment],
+        item: &mut Vec<u8>,
+    ) -> bool {
         item.clear();
         put_result(status, output, item);
         if item.len() <= INLINE_MAX && attached.is_empty() {
-            return;
+            return false;
         }
         let number = self.next_attachment;
         self.next_attachment += 1;
@@ -227,6 +247,7 @@ impl Worker {
             Ok(()) => put_result(Status::Attached, &number.to_le_bytes(), item),
             Err(e) => put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), item),
         }
+        true
     }
 
     /// Publishes the open result frame and rings if somebody sleeps.

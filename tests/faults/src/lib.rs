@@ -1,0 +1,95 @@
+//! What the fault tests share: the watchdog and the proof that nothing is left, notes that tasks take independently of the
+//! pool, and the system calls that make things go wrong.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "../../../crates/procpool/tests/support/mod.rs"]
+mod support;
+
+pub mod host;
+pub mod notes;
+pub mod random;
+pub mod storm;
+#[allow(unsafe_code)]
+pub mod sys;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use procpool::{Kind, Pool};
+pub use support::{alone, children, open_descriptors, process, processes, wait_until};
+
+/// Far more than an end needs on a loaded machine, far less than a hang.
+const END: Duration = Duration::from_secs(20);
+
+/// [`alone`], and nothing new in `/dev/shm` or among the pool's threads either.
+pub fn guarded(test: impl FnOnce()) {
+    alone(|| {
+        let files = shared_files();
+        let threads = pool_threads();
+        test();
+        assert_eq!(shared_files(), files, "shared memory files are left");
+        // A thread that was joined is still listed for a moment.
+        wait_until(|| pool_threads() <= threads);
+    });
+}
+
+/// A pool of so many workers, nothing else set.
+pub fn pool(workers: usize) -> Pool {
+    Pool::builder().workers(workers).build().unwrap()
+}
+
+/// The simplest task.
+pub fn double(x: u64) -> u64 {
+    2 * x
+}
+
+/// Asserts that the pool still runs tasks, as many as keep every worker busy.
+pub fn assert_alive(pool: &Pool) {
+    let outputs: Vec<u64> = pool.map(double, 0..100).chunk_size(1).map(|o| o.unwrap()).collect();
+    assert_eq!(outputs, (0..100).map(double).collect::<Vec<_>>());
+}
+
+/// Ends the pool in the middle of whatever it does, and asserts that this takes no time worth speaking of and leaves no
+/// process.
+pub fn end(pool: Pool) {
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < END, "the end of the pool took {:?}", start.elapsed());
+    assert_eq!(children(), BTreeSet::new(), "children are left");
+}
+
+/// The kind of an outcome that must be an error.
+pub fn kind_of<O: std::fmt::Debug>(outcome: procpool::Result<O>) -> Kind {
+    outcome.unwrap_err().kind()
+}
+
+/// Files of ours in `/dev/shm`.
+fn shared_files() -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir("/dev/shm") else { return BTreeSet::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.contains("procpool")).collect()
+}
+
+/// How many threads of pools this process has; the test harness has threads of its own that come and go.
+pub fn pool_threads() -> usize {
+    let names =
+        fs::read_dir("/proc/self/task").unwrap().filter_map(|t| fs::read_to_string(t.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("procpool")).count()
+}
+
+/// Resident memory of this process in bytes.
+pub fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
+}
+
+/// Whether a process that is not our child runs no more.
+pub fn is_gone(pid: u32) -> bool {
+    process(pid).is_none_or(|p| p.state == 'Z')
+}
+
+/// Says aloud that a test could not be done here.
+pub fn skip(why: &str) {
+    eprintln!("SKIPPED {}: {why}", std::thread::current().name().unwrap_or("?"));
+}
