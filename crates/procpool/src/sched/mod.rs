@@ -270,6 +270,9 @@ impl<P: Clone> Sched<P> {
         let busy = w.sent.front().is_some_and(|&front| running || self.is_denied_too_often(front, w.doom));
         if w.phase == Phase::Starting && w.doom != Some(Doom::Shutdown) {
             self.failed_starts += 1;
+        } else if w.phase == Phase::Ready {
+            // It leaves room, whatever kept others from starting beside it.
+            self.failed_starts = 0;
         }
         if w.phase != Phase::Retiring && w.doom != Some(Doom::Shutdown) {
             self.counts.workers_died += 1;
@@ -381,9 +384,10 @@ impl<P: Clone> Sched<P> {
         Some((frame, entry.range.0, &entry.payload))
     }
 
-    /// Whether no worker is there and none can be started.
+    /// Whether no worker is there or on its way, and none can be started.
     fn is_broken(&self) -> bool {
-        self.failed_starts >= START_TRIES && !self.workers.values().any(|w| w.phase == Phase::Ready)
+        let hope = |w: &Worker| w.phase == Phase::Ready || w.phase == Phase::Starting && w.doom.is_none();
+        self.failed_starts >= START_TRIES && !self.workers.values().any(hope)
     }
 
     /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
