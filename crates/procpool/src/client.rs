@@ -60,7 +60,7 @@ impl Client {
         if self.engine.lock().pending() < most {
             return Ok(());
         }
-        if !wait || self.engine.is_supervisor_thread() {
+        if !wait || self.engine.is_own_thread() {
             let text = format!("{most} tasks are pending, and the pool takes no more");
             return Err(Error::new(Kind::WouldBlock, Blame::Caller, text));
         }

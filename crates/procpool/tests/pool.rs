@@ -497,6 +497,21 @@ fn what_workers_print_can_be_captured() {
 }
 
 #[test]
+fn a_pool_may_be_dropped_by_who_captures_its_output() {
+    alone(|| {
+        let slot = Arc::new(Mutex::new(None::<Pool>));
+        let inner = Arc::clone(&slot);
+        let drop_it = Output::Capture(Arc::new(move |_| drop(inner.lock().unwrap().take())));
+        let pool = Pool::builder().workers(1).output(drop_it).build().unwrap();
+        *slot.lock().unwrap() = Some(pool);
+        let future = slot.lock().unwrap().as_ref().unwrap().submit(|()| println!("x"), ()).unwrap();
+        wait_until(|| slot.lock().unwrap().is_none());
+        let _ = future.wait();
+        wait_until(|| support::threads_named("procpool") == 0);
+    });
+}
+
+#[test]
 fn worn_workers_are_replaced() {
     alone(|| {
         let pool = Pool::builder().workers(2).tasks_per_worker(3).build().unwrap();
@@ -705,7 +720,7 @@ fn threads_run_the_same_calls() {
         let refused = Pool::builder().threads().timeout(Duration::from_secs(1)).build().unwrap_err();
         assert_eq!(refused.kind(), Kind::Usage);
         drop(pool);
-        wait_until(|| std::fs::read_dir("/proc/self/task").unwrap().count() <= 4);
+        wait_until(|| support::threads_named("procpool") == 0);
     });
 }
 

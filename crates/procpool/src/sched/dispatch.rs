@@ -38,8 +38,7 @@ impl<P: Clone> Sched<P> {
             let Some((&worker, w)) = free else { return self.make_way(priority) };
             self.queue.pop_front();
             if w.sent.is_empty() {
-                w.front_since = now;
-                w.seen_progress = 0;
+                w.start_clock(now);
             }
             w.sent.push_back(frame);
             w.given += u64::from(entry.tasks());

@@ -49,6 +49,8 @@ pub(super) struct Entry<P> {
     pub(super) range: (u32, u32),
     /// How often the first of them is being begun, counted from 1.
     pub(super) attempt: u32,
+    /// How many workers died with the first of them in hand and had, by their own account, not begun it.
+    pub(super) denials: u32,
     pub(super) place: Place,
     pub(super) cancel: Option<Cancel>,
 }

@@ -28,6 +28,9 @@ use workers::{Phase, Worker};
 pub(crate) type Nanos = u64;
 
 const MILLISECOND: Nanos = 1_000_000;
+/// How many workers may die with a task in hand that they say they had not begun, until we believe it of the task. An honest
+/// worker needs a few microseconds from one to the other; a hostile one could go on for ever.
+const DENIALS: u32 = 8;
 /// How many workers in a row may fail to start before the pool gives up.
 const START_TRIES: u32 = 3;
 
@@ -176,7 +179,15 @@ impl<P: Clone> Sched<P> {
         }
         let range = (0, spec.items);
         let priority = spec.priority;
-        let frame = self.frames.insert(Entry { payload, spec, range, attempt: 1, place: Place::Queued, cancel: None });
+        let frame = self.frames.insert(Entry {
+            payload,
+            spec,
+            range,
+            attempt: 1,
+            denials: 0,
+            place: Place::Queued,
+            cancel: None,
+        });
         self.queue.push_back(priority, frame);
         self.dispatch(now);
         Ok(frame)
@@ -214,8 +225,8 @@ impl<P: Clone> Sched<P> {
             return Err("it answers tasks that were not its next ones");
         }
         entry.range.0 += items;
-        w.front_since = now;
-        w.seen_progress = 0;
+        entry.denials = 0;
+        w.start_clock(now);
         w.blocked = false;
         self.look_ahead.learn(entry.spec.function, run_ns, items);
         let delivered = Delivered { payload: entry.payload.clone(), attempt: entry.attempt };
@@ -278,13 +289,21 @@ impl<P: Clone> Sched<P> {
         self.workers.get(&worker).is_none_or(|w| w.doom.is_some())
     }
 
+    /// Whether it is being ended because nothing that it says can be believed.
+    pub(crate) fn is_in_breach(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|w| matches!(w.doom, Some(Doom::Breach(_))))
+    }
+
     /// The worker is gone. All results that it left have been reported before; `running` says whether it had begun the
     /// next task of the frame it was at.
     pub(crate) fn died(&mut self, worker: WorkerId, running: bool, now: Nanos) {
         let Some(w) = self.workers.remove(&worker) else { return };
-        let busy = running && !w.sent.is_empty();
+        let busy = w.sent.front().is_some_and(|&front| running || self.is_denied_too_often(front, w.doom));
         if w.phase == Phase::Starting && w.doom != Some(Doom::Shutdown) {
             self.failed_starts += 1;
+        } else if w.phase == Phase::Ready {
+            // It leaves room, whatever kept others from starting beside it.
+            self.failed_starts = 0;
         }
         let expected = w.phase == Phase::Retiring && w.sent.is_empty();
         if !expected && w.doom != Some(Doom::Shutdown) {
@@ -364,14 +383,9 @@ impl<P: Clone> Sched<P> {
         let mut overdue = Vec::new();
         for (&id, w) in &mut self.workers {
             w.blocked = false;
-            let Some(timeout) = w.sent.front().and_then(|f| self.frames.get(*f)).and_then(|e| e.spec.timeout) else {
-                continue;
-            };
-            let seen = progress(id);
-            if seen != w.seen_progress {
-                w.seen_progress = seen;
-                w.front_since = now;
-            }
+            let Some(entry) = w.sent.front().and_then(|f| self.frames.get(*f)) else { continue };
+            let Some(timeout) = entry.spec.timeout else { continue };
+            w.see_progress(progress(id), entry.range.1 - entry.range.0, now);
             if now >= w.front_since.saturating_add(timeout) {
                 overdue.push(id);
             }
@@ -402,9 +416,10 @@ impl<P: Clone> Sched<P> {
         Some((frame, entry.range.0, &entry.payload))
     }
 
-    /// Whether no worker is there and none can be started.
+    /// Whether no worker is there or on its way, and none can be started.
     fn is_broken(&self) -> bool {
-        self.failed_starts >= START_TRIES && !self.workers.values().any(|w| w.phase == Phase::Ready)
+        let hope = |w: &Worker| w.phase == Phase::Ready || w.phase == Phase::Starting && w.doom.is_none();
+        self.failed_starts >= START_TRIES && !self.workers.values().any(hope)
     }
 
     /// The task at the head of `frame` ends with its worker, or is tried again; the tasks behind it are not to blame.
@@ -412,7 +427,7 @@ impl<P: Clone> Sched<P> {
         let Some(mut entry) = self.frames.remove(frame) else { return };
         let (at, end) = entry.range;
         if at + 1 < end {
-            let rest = Entry { range: (at + 1, end), ..entry.clone() };
+            let rest = Entry { range: (at + 1, end), denials: 0, ..entry.clone() };
             self.requeue_entry(rest);
         }
         entry.range = (at, at + 1);
@@ -425,6 +440,7 @@ impl<P: Clone> Sched<P> {
         let may_retry = retries_this && entry.cancel.is_none();
         if may_retry && entry.attempt <= entry.spec.retries && self.closing != Closing::Now {
             entry.attempt += 1;
+            entry.denials = 0;
             self.counts.retries += 1;
             self.requeue_entry(entry);
             return;
@@ -436,6 +452,15 @@ impl<P: Clone> Sched<P> {
             worker: Some(worker),
             attempt: entry.attempt,
         });
+    }
+
+    fn is_denied_too_often(&mut self, frame: FrameId, doom: Option<Doom>) -> bool {
+        if matches!(doom, Some(Doom::Cancel | Doom::Shutdown)) {
+            return false;
+        }
+        let Some(entry) = self.frames.get_mut(frame) else { return false };
+        entry.denials += 1;
+        entry.denials > DENIALS
     }
 
     fn requeue(&mut self, frame: FrameId) {

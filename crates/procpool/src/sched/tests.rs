@@ -304,6 +304,8 @@ fn three_failed_starts_end_the_waiting() {
     t.sched.died(WorkerId(1), false, 0);
     assert_eq!(t.actions(), ["start 3"]);
     t.sched.died(WorkerId(2), false, 0);
+    assert!(t.actions().is_empty(), "one is still on its way");
+    t.sched.died(WorkerId(3), false, 0);
     assert_eq!(t.actions(), ["fail a[0..1] NoWorker at attempt 1", "fail b[0..1] NoWorker at attempt 1"]);
     assert_eq!(
         t.sched.submit(

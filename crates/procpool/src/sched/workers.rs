@@ -29,6 +29,8 @@ pub(super) struct Worker {
     pub(super) seen_progress: u32,
     /// Tasks that it was given and not relieved of, finished ones included.
     pub(super) given: u64,
+    /// How often that has changed since the frame began.
+    progressed: u32,
     /// There was no room to send; try again after a result or a tick.
     pub(super) blocked: bool,
     /// A frame that we are taking or could not take back; do not try it again.
@@ -45,9 +47,27 @@ impl Worker {
             front_since: 0,
             seen_progress: 0,
             given: 0,
+            progressed: 0,
             blocked: false,
             stubborn: None,
             doom: None,
+        }
+    }
+
+    /// Its next task may begin now.
+    pub(super) fn start_clock(&mut self, now: Nanos) {
+        self.front_since = now;
+        self.seen_progress = 0;
+        self.progressed = 0;
+    }
+
+    /// It says that it has finished `seen` tasks of the `tasks` that are left in its frame. Each begins with a clock of its
+    /// own; but no more clocks than there are tasks, and two for what an earlier frame left to be read there.
+    pub(super) fn see_progress(&mut self, seen: u32, tasks: u32, now: Nanos) {
+        if seen != self.seen_progress && self.progressed < tasks.saturating_add(2) {
+            self.seen_progress = seen;
+            self.progressed += 1;
+            self.front_since = now;
         }
     }
 

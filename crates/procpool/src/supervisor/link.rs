@@ -247,6 +247,9 @@ impl Link {
         loop {
             let word = match self.socket.receive(&mut buf, false) {
                 Ok(Received::Empty) => return Ok(()),
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                    return Err(Breach("it sent a message that is too large"));
+                }
                 Ok(Received::Closed) | Err(_) => Word::Closed,
                 Ok(Received::Message(len, fds)) => self.understand(&buf[..len], fds)?,
             };
@@ -342,19 +345,23 @@ impl Link {
         now: Nanos,
         out: &mut Outbox,
     ) -> bool {
-        if self.drain(worker, sched, tasks, now, out).is_err() {
-            return true;
-        }
+        let drained = self.drain(worker, sched, tasks, now, out);
         let Some(front) = self.sent.front() else { return false };
         if !self.tasks.is_claimed(front.slot) {
             return false;
+        }
+        if drained.is_err() || sched.is_in_breach(worker) {
+            return true;
         }
         let (frame, end) = (front.frame, front.end);
         let Some((_, next, _)) = sched.front(worker) else { return true };
         let Ok(open) = self.results.open_result() else { return true };
         let (done, running) = (open.done, open.running);
-        if done.frame != frame.0 || done.first != next || done.items > end - next {
+        if done.frame != frame.0 || done.first != next {
             return self.results.was_carrying();
+        }
+        if done.items > end - next {
+            return true;
         }
         let finished = done.items;
         if finished > 0 && self.accept(done, worker, sched, tasks, now, out).is_err() {

@@ -208,12 +208,12 @@ impl Engine {
         }
     }
 
-    /// Closes the pool and waits until nothing of it is left. On the supervisor's own thread (a callback dropped the pool)
+    /// Closes the pool and waits until nothing of it is left. On a thread of its own (a callback dropped the pool)
     /// there is no waiting: the thread ends right after.
     pub(crate) fn close(&self, at_once: bool) {
         self.with(|core, now| core.sched.close(at_once, now));
         self.supervisor_bell.ring();
-        if self.is_supervisor_thread() {
+        if self.is_own_thread() {
             return;
         }
         let mut core = self.lock();
@@ -221,9 +221,6 @@ impl Engine {
             core = self.ended.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
         drop(core);
-        if let Some(printer) = &self.printer {
-            printer.close();
-        }
         let handle = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(handle) = handle {
             let _ = handle.join();
@@ -236,9 +233,10 @@ impl Engine {
         self.supervisor_bell.ring();
     }
 
-    /// Whether this is the supervisor thread, which must not wait for what it does itself.
-    pub(crate) fn is_supervisor_thread(&self) -> bool {
-        self.supervisor_id.get() == Some(&std::thread::current().id())
+    /// Whether this is a thread of the pool itself, which must not wait for what it does itself.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        let me = std::thread::current().id();
+        self.supervisor_id.get() == Some(&me) || self.printer.as_ref().is_some_and(|printer| printer.is_thread(me))
     }
 
     /// Whether the workers are threads.

@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
 
 use crate::os::bell::Bell;
 use crate::os::poller::Poller;
@@ -162,6 +163,7 @@ pub(super) struct Printer {
     bell: Bell,
     poller: Poller,
     state: Mutex<PrinterState>,
+    id: OnceLock<ThreadId>,
 }
 
 #[derive(Debug, Default)]
@@ -185,6 +187,7 @@ impl Printer {
             bell: Bell::new()?,
             poller: Poller::new()?,
             state: Mutex::default(),
+            id: OnceLock::new(),
         });
         printer.poller.add(&printer.bell, BELL)?;
         let runs = Arc::clone(&printer);
@@ -192,6 +195,7 @@ impl Printer {
             let _ = crate::os::signals::block_all();
             runs.run();
         })?;
+        let _ = printer.id.set(handle.thread().id());
         printer.lock().thread = Some(handle);
         Ok(Some(printer))
     }
@@ -218,7 +222,7 @@ impl Printer {
         self.bell.ring();
     }
 
-    /// Passes on what is left, and ends the thread.
+    /// Passes on what is left, and ends the thread. For the supervisor thread.
     pub(super) fn close(&self) {
         let thread = {
             let mut state = self.lock();
@@ -226,9 +230,13 @@ impl Printer {
             state.thread.take()
         };
         self.bell.ring();
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    pub(super) fn is_thread(&self, id: ThreadId) -> bool {
+        self.id.get() == Some(&id)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, PrinterState> {

@@ -53,6 +53,9 @@ fn supervise(engine: &Engine, poller: &Poller) {
             (core.plan(engine.now(), busy, engine), core.sched.is_over())
         };
         if over {
+            if let Some(printer) = &engine.printer {
+                printer.close();
+            }
             engine.lock().over = true;
             engine.ended.notify_all();
             return;

@@ -12,6 +12,10 @@ fn main() {
     match arguments[0].as_str() {
         "cannot-exec" => cannot_exec(),
         "large-outputs" => large_outputs(arguments[1].parse().unwrap()),
+        "few-descriptors" => few_descriptors(),
+        "no-descriptor" => no_descriptor(),
+        "few-processes" => few_processes(&arguments[1]),
+        "no-files" => no_files(&arguments[1]),
         "to-be-killed" => to_be_killed(&arguments[1]),
         other => panic!("there is no scenario {other:?}"),
     }
@@ -113,4 +117,127 @@ fn large_outputs(descriptors: u64) {
 fn limit_descriptors(most: u64) {
     use rustix::process::{Resource, Rlimit, setrlimit};
     setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
+}
+
+/// Forty workers of two descriptors each do not fit into sixty-four.
+fn few_descriptors() {
+    limit_descriptors(64);
+    let pool = pool(40);
+    for _ in 0..3 {
+        let futures: Vec<_> = (0..200).map(|n| pool.submit(nap, n).unwrap()).collect();
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.wait().unwrap(), n);
+        }
+    }
+    let workers = pool.worker_pids().len();
+    assert!((10..32).contains(&workers), "{workers} workers");
+    // Whoever dies is replaced, although others could not be started before.
+    for _ in 0..50 {
+        assert_eq!(pool.submit(crash, 1).unwrap().wait().unwrap_err().kind(), Kind::Died);
+    }
+    assert_eq!(pool.submit(nap, 7).unwrap().wait().unwrap(), 7);
+    assert_alive(&pool);
+    end(pool);
+}
+
+fn nap(n: u64) -> u64 {
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    n
+}
+
+fn crash(_: u64) {
+    std::process::abort()
+}
+
+/// All descriptors are in use: a clear error, now or when the first worker is to start; and work as soon as there are some.
+fn no_descriptor() {
+    limit_descriptors(40);
+    let fill = || {
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        files
+    };
+    let files = fill();
+    let error = Pool::builder().workers(2).build().unwrap_err();
+    assert_eq!(error.kind(), Kind::Os, "{error}");
+    drop(files);
+    let pool = pool(2);
+    let mut files = fill();
+    let error = match pool.submit(double, 1) {
+        Ok(future) => future.wait().unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), Kind::Start, "{error}");
+    assert!(error.message().contains("Too many open files"), "{error}");
+    files.clear();
+    end(pool);
+    assert_alive(&procpool_faults::pool(2));
+}
+
+/// This process and its workers may be twenty together, threads counted.
+fn few_processes(group: &str) {
+    std::fs::write(format!("{group}/cgroup.procs"), std::process::id().to_string()).unwrap();
+    let pool = pool(40);
+    for _ in 0..3 {
+        let futures: Vec<_> = (0..200).map(|n| pool.submit(nap, n).unwrap()).collect();
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.wait().unwrap(), n);
+        }
+    }
+    assert!(pool.worker_pids().len() < 20);
+    for _ in 0..20 {
+        assert_eq!(pool.submit(crash, 1).unwrap().wait().unwrap_err().kind(), Kind::Died);
+    }
+    assert_alive(&pool);
+    end(pool);
+    std::fs::write(format!("{group}/../cgroup.procs"), std::process::id().to_string()).unwrap();
+}
+
+/// In a view of the file system of its own: `/dev/shm` is hidden or full, and nothing else can be written.
+fn no_files(how: &str) {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    // SAFETY: a mount namespace of its own concerns no memory and no descriptor.
+    #[allow(unsafe_code)]
+    let alone = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+    if alone.is_err() {
+        return println!("SKIPPED no-files: mount namespaces need privileges");
+    }
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    match how {
+        "absent" => mount("none", "/dev", "tmpfs", MountFlags::empty(), Some(c"size=64k")).unwrap(),
+        _ => {
+            mount("none", "/dev/shm", "tmpfs", MountFlags::empty(), Some(c"size=4k")).unwrap();
+            while std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open("/dev/shm/full")
+                .and_then(|mut file| std::io::Write::write(&mut file, &[0; 4096]))
+                .is_ok_and(|written| written > 0)
+            {}
+        }
+    }
+    if how == "absent" {
+        // A program needs this one whatever it does.
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            "/dev/null",
+            rustix::fs::FileType::CharacterDevice,
+            rustix::fs::Mode::from_raw_mode(0o666),
+            rustix::fs::makedev(1, 3),
+        )
+        .unwrap();
+    }
+    mount_remount("/", MountFlags::RDONLY | MountFlags::BIND, c"").unwrap();
+    let pool = pool(2);
+    assert_alive(&pool);
+    let input = vec![5u8; 4 << 20];
+    assert_eq!(pool.submit(|v: Vec<u8>| v, input.clone()).unwrap().wait().unwrap(), input);
+    let queue = procpool::Queue::new().unwrap();
+    pool.submit(|q: procpool::Queue<u8>| q.put(&9).unwrap(), queue.clone()).unwrap().wait().unwrap();
+    assert_eq!(queue.get().unwrap(), 9);
+    drop(queue);
+    end(pool);
 }
