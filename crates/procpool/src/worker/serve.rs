@@ -231,8 +231,9 @@ impl Worker {
 
     /// Publishes the open result frame and rings if somebody sleeps.
     fn show(&mut self, since: &mut Instant) {
-        let run_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        *since = Instant::now();
+        let now = Instant::now();
+        let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
+        *since = now;
         self.results.commit(run_ns);
         self.ring();
     }
