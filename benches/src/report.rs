@@ -50,6 +50,12 @@ impl Report {
             self.load_before,
             load()
         );
+        if self.load_before.parse::<f64>().is_ok_and(|load| load > 0.5) {
+            text.insert_str(
+                text.len() - 1,
+                "Something else was using this machine: compare the columns, not the figures of another run.\n",
+            );
+        }
         for line in &lines {
             let (labels, cells) = line.split_at(2);
             let _ = write!(text, "{:<2$}  {:<3$}", labels[0], labels[1], widths[0], widths[1]);

@@ -111,7 +111,6 @@ pub(crate) struct Batch {
     payload: Vec<u8>,
     items: u32,
     attachments: Vec<attach::Attachment>,
-    scratch: Vec<u8>,
 }
 
 /// One message carries 32 descriptors; one of them may be the payload's.
@@ -119,25 +118,26 @@ const MAX_ATTACHMENTS: usize = crate::os::socket::MAX_FDS - 1;
 
 impl Batch {
     pub(crate) fn new(function: Function) -> Self {
-        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new(), scratch: Vec::new() }
+        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new() }
     }
 
     /// Adds an input, or says why it cannot be encoded; then the batch is as before.
     pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
-        self.scratch.clear();
         let before = self.attachments.len();
-        let scratch = &mut self.scratch;
-        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, scratch));
+        let start = self.payload.len();
+        let payload = &mut self.payload;
+        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, payload));
         let refused = match encoded {
             Err(why) => why,
             Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => "it refers to too many queues".to_string(),
             Ok(()) => {
-                crate::wire::items::put_task(&self.scratch, &mut self.payload);
+                crate::wire::items::wrap_task(start, &mut self.payload);
                 self.items += 1;
                 return Ok(());
             }
         };
         self.attachments.truncate(before);
+        self.payload.truncate(start);
         Err(Error::new(Kind::Encode, Blame::Caller, format!("its input cannot be encoded: {refused}")))
     }
 

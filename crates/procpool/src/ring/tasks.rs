@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::*;
 
-use super::layout::{CLAIMED, DATA, DONE, Data, READY, REVOKED, Region, SLOTS};
+use super::layout::{CLAIMED, DATA, DONE, Data, READY, REVOKED, Region, SLOTS, TaskSlot};
 use super::space::Space;
 use super::{Breach, INLINE_MAX};
 
@@ -115,10 +115,8 @@ impl TaskConsumer {
 
     /// Claims the next frame that the parent has not taken back, and copies its payload into `payload`.
     pub(crate) fn claim(&mut self, payload: &mut Vec<u8>) -> Claim {
-        let region = self.region.clone();
-        let control = region.control();
-        while control.task_tail.0.load(Acquire) != self.head {
-            let slot = &control.tasks[self.head as usize % SLOTS];
+        while self.region.control().task_tail.0.load(Acquire) != self.head {
+            let slot = self.slot();
             if slot.state.compare_exchange(READY, CLAIMED, AcqRel, Acquire).is_err() {
                 self.pass();
                 continue;
@@ -146,8 +144,12 @@ impl TaskConsumer {
 
     /// Passes the frame that was claimed; its slot and payload space belong to the parent again.
     pub(crate) fn finish(&mut self) {
-        self.region.control().tasks[self.head as usize % SLOTS].state.store(DONE, Release);
+        self.slot().state.store(DONE, Release);
         self.pass();
+    }
+
+    fn slot(&self) -> &TaskSlot {
+        &self.region.control().tasks[self.head as usize % SLOTS]
     }
 
     fn pass(&mut self) {

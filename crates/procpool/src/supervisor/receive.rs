@@ -65,12 +65,13 @@ impl Engine {
         let mut since = Instant::now();
         let mut polls = 0;
         loop {
-            if self.drain() {
-                since = Instant::now();
-            }
+            let drained = self.drain();
             if waiting.is_done() {
                 self.step_down();
                 return true;
+            }
+            if drained {
+                since = Instant::now();
             }
             if past(deadline) {
                 self.step_down();

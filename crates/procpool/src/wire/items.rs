@@ -67,6 +67,23 @@ pub(crate) fn put_result(status: Status, bytes: &[u8], out: &mut Vec<u8>) {
     put_task(bytes, out);
 }
 
+/// Makes what was appended to `out` since its length was `start` a task item, in place: large inputs are not copied again.
+pub(crate) fn wrap_task(start: usize, out: &mut Vec<u8>) {
+    let end = out.len();
+    put_length(end - start, out);
+    let head = out.len() - end;
+    out[start..].rotate_right(head);
+}
+
+/// Makes the whole of `out` a result item, in place.
+pub(crate) fn wrap_result(status: Status, out: &mut Vec<u8>) {
+    let end = out.len();
+    out.push(status as u8);
+    put_length(end, out);
+    let head = out.len() - end;
+    out.rotate_right(head);
+}
+
 /// Splits the first task item off.
 pub(crate) fn split_task(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = get_length(bytes)?;
@@ -112,6 +129,22 @@ mod tests {
         put_task(b"x", &mut tasks);
         let (first, rest) = split_task(&tasks).unwrap();
         assert_eq!((first, split_task(rest)), (long.as_slice(), Some((&b"x"[..], &b""[..]))));
+    }
+
+    #[test]
+    fn items_made_in_place_are_the_same() {
+        for len in [0, 1, 127, 128, 300, 20_000] {
+            let bytes = vec![7; len];
+            let (mut put, mut wrapped) = (b"before".to_vec(), b"before".to_vec());
+            put_task(&bytes, &mut put);
+            wrapped.extend_from_slice(&bytes);
+            wrap_task(6, &mut wrapped);
+            assert_eq!(wrapped, put);
+            let (mut put, mut wrapped) = (Vec::new(), bytes);
+            put_result(Status::DecodeFailed, &wrapped, &mut put);
+            wrap_result(Status::DecodeFailed, &mut wrapped);
+            assert_eq!(wrapped, put);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -18,6 +19,8 @@ use crate::wire::control::{self, Blob, ToWorker};
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
     arrived: Condvar,
+    /// Whether the mail says to end or to drop something. The worker asks for that at every frame, and without a lock.
+    news: AtomicBool,
     region: Region,
 }
 
@@ -33,7 +36,8 @@ struct Mail {
 impl Mailbox {
     /// Starts to listen. The thread ends with the socket.
     pub(super) fn open(socket: Arc<Socket>, region: Region, place: Place) -> std::io::Result<Arc<Self>> {
-        let mailbox = Arc::new(Self { mail: Mutex::default(), arrived: Condvar::new(), region });
+        let (mail, arrived, news) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        let mailbox = Arc::new(Self { mail, arrived, news, region });
         let listener = Arc::clone(&mailbox);
         std::thread::Builder::new().name("procpool-mailbox".into()).stack_size(256 * 1024).spawn(move || {
             // The host's signal handlers belong to its own threads.
@@ -47,11 +51,10 @@ impl Mailbox {
         loop {
             let Some((message, mut fds)) = receive::<ToWorker>(socket) else {
                 parent_is_gone(place);
-                self.lock().closed = true;
+                self.change(|mail| mail.closed = true);
                 return self.wake();
             };
-            let mut mail = self.lock();
-            match message {
+            self.change(|mail| match message {
                 ToWorker::Attach { number, payload } => {
                     mail.attachments.insert(number, (payload, fds));
                 }
@@ -65,10 +68,16 @@ impl Mailbox {
                 ToWorker::DropState { number } => mail.dropped.push(number),
                 ToWorker::Exit => mail.exit = true,
                 ToWorker::Serve { .. } | ToWorker::RunOnce { .. } => {}
-            }
-            drop(mail);
+            });
             self.wake();
         }
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Mail) -> R) -> R {
+        let mut mail = self.lock();
+        let result = change(&mut mail);
+        self.news.store(mail.exit || mail.closed || !mail.dropped.is_empty(), SeqCst);
+        result
     }
 
     fn wake(&self) {
@@ -80,13 +89,15 @@ impl Mailbox {
 
     /// Whether the worker is to end once its ring is empty.
     pub(super) fn is_told_to_end(&self) -> bool {
-        let mail = self.lock();
-        mail.exit || mail.closed
+        self.news.load(SeqCst) && {
+            let mail = self.lock();
+            mail.exit || mail.closed
+        }
     }
 
     /// Whether nobody is at the other end any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.news.load(SeqCst) && self.lock().closed
     }
 
     /// The descriptors of attachment `number`, and whether the first is the frame's payload. Waits for them; `None` if they
@@ -102,7 +113,10 @@ impl Mailbox {
 
     /// The states that are not needed any more.
     pub(super) fn dropped_states(&self) -> Vec<u64> {
-        std::mem::take(&mut self.lock().dropped)
+        if !self.news.load(SeqCst) {
+            return Vec::new();
+        }
+        self.change(|mail| std::mem::take(&mut mail.dropped))
     }
 
     fn wait_for<T>(&self, mut take: impl FnMut(&mut Mail) -> Option<T>) -> Option<T> {

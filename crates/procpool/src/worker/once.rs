@@ -10,7 +10,7 @@ use crate::os::fork::Original;
 use crate::os::memory::create_frozen;
 use crate::os::socket::Socket;
 use crate::wire::control::{CallMessage, ToParent, ToWorker};
-use crate::wire::items::{Status, put_result};
+use crate::wire::items::{Status, put_result, wrap_result};
 
 /// Runs `call` and sends its result item in a memfd.
 pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage) {
@@ -38,12 +38,11 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
             attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
         })
     });
-    let mut item = Vec::with_capacity(output.len() + 16);
-    put_result(status, &output, &mut item);
-    let sent = ship(&socket, 0, &item, &attached).or_else(|e| {
-        item.clear();
-        put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), &mut item);
-        ship(&socket, 0, &item, &[])
+    wrap_result(status, &mut output);
+    let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
+        output.clear();
+        put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), &mut output);
+        ship(&socket, 0, &output, &[])
     });
     if let Err(e) = sent {
         unable(&socket, format!("cannot send the output: {e}"));

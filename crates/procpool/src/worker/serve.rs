@@ -19,7 +19,7 @@ use crate::ring::{
     AWAKE, Claim, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader,
 };
 use crate::wire::control::{CallMessage, PanicReport, ToParent};
-use crate::wire::items::{Status, put_result, split_task};
+use crate::wire::items::{Status, put_result, split_task, wrap_result};
 
 /// How long to look for the next task before sleeping: about what a futex wake-up costs.
 const LOOK: Duration = Duration::from_micros(50);
@@ -69,6 +69,7 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         mailbox,
         original,
         place,
+        output: Vec::new(),
     };
     worker.work();
 }
@@ -112,6 +113,8 @@ struct Worker {
     states: HashMap<u64, SharedState>,
     next_attachment: u64,
     place: Place,
+    /// What the present task gives; kept, so that a small output allocates nothing.
+    output: Vec<u8>,
 }
 
 impl Worker {
@@ -189,8 +192,7 @@ impl Worker {
 
     fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8]) {
         let mut items = payload;
-        let mut output = Vec::new();
-        let mut item = Vec::new();
+        let mut output = std::mem::take(&mut self.output);
         let mut since = Instant::now();
         let mut large = false;
         for number in 0..header.items {
@@ -211,49 +213,46 @@ impl Worker {
             let (status, attached) = run_in_original(&self.original, || {
                 attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
             });
-            large = self.encode_item(status, &output, &attached, &mut item);
-            if !self.results.add(&item) {
+            large = self.wrap_item(status, &mut output, &attached);
+            if !self.results.add(&output) {
                 // The item has run: should we die before it is in a frame, it must not be run again.
                 self.results.set_carrying(true);
                 self.show(&mut since);
                 self.open(header.frame, number);
                 self.results.begin();
                 self.results.set_carrying(false);
-                self.results.add(&item);
+                self.results.add(&output);
             }
         }
         self.show(&mut since);
+        if output.capacity() <= INLINE_MAX {
+            self.output = output;
+        }
     }
 
-    /// The result item as it goes into the ring: itself, or the number under which it went through the socket. Returns
-    /// whether it did the latter; then it must be shown before the next one.
-    fn encode_item(
-        &mut self,
-        status: Status,
-        output: &[u8],
-        attached: &[attach::Attachment],
-        item: &mut Vec<u8>,
-    ) -> bool {
-        item.clear();
-        put_result(status, output, item);
-        if item.len() <= INLINE_MAX && attached.is_empty() {
+    /// Makes `output` the result item as it goes into the ring: itself, or the number under which it went through the
+    /// socket. Returns whether it did the latter; then it must be shown before the next one.
+    fn wrap_item(&mut self, status: Status, output: &mut Vec<u8>, attached: &[attach::Attachment]) -> bool {
+        wrap_result(status, output);
+        if output.len() <= INLINE_MAX && attached.is_empty() {
             return false;
         }
         let number = self.next_attachment;
         self.next_attachment += 1;
-        let shipped = ship(&self.socket, number, item, attached);
-        item.clear();
+        let shipped = ship(&self.socket, number, output, attached);
+        output.clear();
         match shipped {
-            Ok(()) => put_result(Status::Attached, &number.to_le_bytes(), item),
-            Err(e) => put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), item),
+            Ok(()) => put_result(Status::Attached, &number.to_le_bytes(), output),
+            Err(e) => put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), output),
         }
         true
     }
 
     /// Publishes the open result frame and rings if somebody sleeps.
     fn show(&mut self, since: &mut Instant) {
-        let run_ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        *since = Instant::now();
+        let now = Instant::now();
+        let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
+        *since = now;
         self.results.commit(run_ns);
         self.ring();
     }
