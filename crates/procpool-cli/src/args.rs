@@ -1,0 +1,202 @@
+//! The command line as it is typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::frame::units::{Limit, box_size, bytes, duration};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "procpool",
+    version,
+    about = "Works on many files at once, in worker processes: a file that breaks its worker fails alone.",
+    after_help = "\
+Exit codes: 0 all done, 1 some inputs failed, 2 wrong usage or nothing to do;
+130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 if nobody reads on.
+Ctrl-C finishes what runs and begins nothing more; a second Ctrl-C ends at once."
+)]
+pub(crate) struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub job: JobArgs,
+}
+
+/// The jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobArgs {
+    Thumbs(ThumbsArgs),
+    Count(CountArgs),
+    Bench(BenchArgs),
+}
+
+/// Make a thumbnail of every picture
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procpool thumbs                             pictures here, thumbnails in thumbs/
+  procpool thumbs photos/ -r -o small/        photos/ and all below it, into small/
+  procpool thumbs *.jpg --suffix _thumbnail   a.jpg gives a_thumbnail.jpg beside it
+  procpool thumbs a.png --size 400x300 --format webp
+
+Of a folder, files ending in .jpg .jpeg .jpe .jfif .png .webp .gif .tif .tiff
+are taken, hidden ones not. A file that is named is always tried.
+A thumbnail replaces an older one of the same name, but never an input.")]
+pub(crate) struct ThumbsArgs {
+    #[command(flatten)]
+    pub inputs: InputArgs,
+
+    /// Folder for the thumbnails [default: thumbs]
+    #[arg(short, long, value_name = "DIR", conflicts_with = "suffix")]
+    pub output: Option<PathBuf>,
+
+    /// Put each thumbnail beside its picture, with this added to the name
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub suffix: Option<OsString>,
+
+    #[command(flatten)]
+    pub picture: PictureArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// How thumbnails are made.
+#[derive(Debug, Args)]
+pub(crate) struct PictureArgs {
+    /// Largest width and height in pixels; the shape of the picture is kept
+    #[arg(long, value_name = "WxH", default_value = "128x128", value_parser = box_size)]
+    pub size: (u32, u32),
+
+    /// Blur the picture first, with this radius in its own pixels
+    #[arg(long, value_name = "RADIUS", value_parser = blur_radius)]
+    pub blur: Option<f32>,
+
+    /// Quality of JPEG and WebP thumbnails, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub quality: u8,
+
+    /// File format of the thumbnails; the same as the picture's, but PNG for GIF and TIFF
+    #[arg(long, value_enum, default_value_t = FormatArg::Same)]
+    pub format: FormatArg,
+
+    /// Leave pictures as they are stored, whatever their camera says about which side is up
+    #[arg(long)]
+    pub no_rotate: bool,
+}
+
+/// File formats of thumbnails. The help text tells about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    Same,
+    Jpeg,
+    Png,
+    Webp,
+}
+
+/// Count the characters of every file, as UTF-8
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procpool count notes.txt letters/
+  procpool count -r src/ --pids               which worker process counted each file
+  procpool count 'logs/**/*.log' --json
+
+Characters are code points; a line end of carriage return and line feed is one,
+as in Python's open(file, encoding=\"utf-8\").read(). A file that cannot be read
+or is not UTF-8 is named and counts 0.")]
+pub(crate) struct CountArgs {
+    #[command(flatten)]
+    pub inputs: InputArgs,
+
+    /// Show the process that counted each file
+    #[arg(long)]
+    pub pids: bool,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Measure how much faster the pool is than one process, on this machine
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Pictures to make thumbnails of [default: one that is built in]
+    #[arg(value_name = "PICTURE")]
+    pub pictures: Vec<PathBuf>,
+
+    /// Number of tasks of each kind
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tasks: u32,
+
+    /// How far each counting task counts
+    #[arg(long, value_name = "N", default_value_t = 300_000_000)]
+    pub count_to: u64,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What to work on.
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// Files, folders, or patterns such as 'a/**/*.jpg'
+    #[arg(value_name = "INPUT", default_value = ".")]
+    pub inputs: Vec<PathBuf>,
+
+    /// Look into sub-folders too
+    #[arg(short, long)]
+    pub recursive: bool,
+}
+
+/// The flags of every job.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workers and output")]
+pub(crate) struct CommonArgs {
+    /// Number of workers [default: one per CPU]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub jobs: Option<u32>,
+
+    /// Work in threads of this process: no limits, and a file that breaks one ends all
+    #[arg(long, conflicts_with_all = ["timeout", "memory", "retries"])]
+    pub threads: bool,
+
+    /// Longest time for one file, such as 500ms, 60s, 2m or none [default: 60s for thumbs, else none]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Limit<Duration>>,
+
+    /// Most memory for one worker, such as 512MiB, 2G or none [default: 2GiB for thumbs, else none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<Limit<u64>>,
+
+    /// Further attempts for a file whose worker died or reached a limit
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: u32,
+
+    /// Print one JSON object per file, and one at the end
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print failures only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+fn blur_radius(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(radius) if radius > 0.0 && radius <= 1000.0 => Ok(radius),
+        _ => Err("write a radius in pixels above 0 and up to 1000, such as 2 or 0.5".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::CommandLine::command().debug_assert();
+    }
+}

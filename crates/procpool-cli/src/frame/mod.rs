@@ -1,0 +1,13 @@
+//! What all jobs share: finding inputs, writing outputs, reporting, signals. A job adds what it does with one file.
+
+pub(crate) mod bar;
+pub(crate) mod exit;
+pub(crate) mod failure;
+pub(crate) mod inputs;
+pub(crate) mod interrupt;
+pub(crate) mod names;
+pub(crate) mod outputs;
+pub(crate) mod record;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod units;

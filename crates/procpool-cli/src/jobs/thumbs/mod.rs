@@ -1,0 +1,137 @@
+//! `procpool thumbs`: a thumbnail of every picture.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::exit;
+use crate::frame::failure::{Cause, JobError};
+use crate::frame::inputs::{self, Search};
+use crate::frame::names::{self, RawPath};
+use crate::frame::outputs;
+use crate::frame::record::Record;
+use crate::frame::report::Words;
+use crate::frame::run::{Context, Item, Job, run};
+use procpool_cli::picture::{self, Options, PictureError};
+
+mod naming;
+
+use naming::Pair;
+
+pub(crate) use naming::{Place, is_picture_name};
+
+/// The largest file that is taken for a picture, in bytes.
+pub(crate) const MAX_INPUT: u64 = 1 << 30;
+
+/// What to make.
+#[derive(Clone, Debug)]
+pub(crate) struct ThumbsPlan {
+    /// Files, folders and patterns.
+    pub inputs: Vec<PathBuf>,
+    /// Look into sub-folders too.
+    pub recursive: bool,
+    /// Where the thumbnails go.
+    pub place: Place,
+    /// How they are made.
+    pub options: Options,
+}
+
+/// One picture to make a thumbnail of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ThumbTask {
+    input: RawPath,
+    output: RawPath,
+    options: Options,
+}
+
+/// One thumbnail made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ThumbDone {
+    output: RawPath,
+    width: u32,
+    height: u32,
+}
+
+/// Runs the job and returns the exit code.
+pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
+    let skip = match &plan.place {
+        Place::Folder(folder) => Some(folder.as_path()),
+        Place::Suffix(_) => None,
+    };
+    let search = Search { inputs: &plan.inputs, recursive: plan.recursive, take: &is_picture_name, skip };
+    let found = inputs::find(&search);
+    if super::nothing_found(&found, &plan.inputs, "pictures", plan.recursive) {
+        return exit::USAGE;
+    }
+    let (named, skipped) = naming::name_all(found, &plan.place, plan.options.format);
+    let folder_of = |output: &PathBuf| output.parent().map(Path::to_owned);
+    let folders: BTreeSet<PathBuf> = named.iter().flatten().filter_map(|pair| folder_of(&pair.output)).collect();
+    let item = |named: naming::Named| match named {
+        Ok(Pair { path, output, format }) => {
+            let task = ThumbTask {
+                input: path.as_path().into(),
+                output: output.as_path().into(),
+                options: Options { format, ..plan.options.clone() },
+            };
+            Item { path, task: Ok(task) }
+        }
+        Err((path, error)) => Item { path, task: Err(error) },
+    };
+    let place = skip.map(names::show);
+    let job = Thumbs { place, folders: Arc::new(folders) };
+    run(context, job, thumb, named.into_iter().map(item).collect(), skipped)
+}
+
+/// What a worker does with one picture.
+fn thumb(task: ThumbTask) -> Result<ThumbDone, JobError> {
+    let bytes = inputs::read(task.input.as_path(), MAX_INPUT)?;
+    let thumbnail = picture::thumbnail(&bytes, &task.options).map_err(|error| job_error(&error))?;
+    outputs::write(task.output.as_path(), &thumbnail.bytes)?;
+    Ok(ThumbDone { output: task.output, width: thumbnail.width, height: thumbnail.height })
+}
+
+/// The one place that knows how the picture code names its errors.
+pub(crate) fn job_error(error: &PictureError) -> JobError {
+    let cause = match error {
+        PictureError::NotAPicture { .. } => Cause::NotAPicture,
+        PictureError::Truncated { .. } | PictureError::Damaged { .. } => Cause::Damaged,
+        PictureError::TooLarge { .. } => Cause::TooLarge,
+        _ => Cause::Unsupported,
+    };
+    JobError::new(cause, names::show_message(&error.to_string()))
+}
+
+struct Thumbs {
+    place: Option<String>,
+    folders: Arc<BTreeSet<PathBuf>>,
+}
+
+impl Job for Thumbs {
+    type Done = ThumbDone;
+
+    fn words(&self) -> Words {
+        Words {
+            job: "thumbs",
+            one: "thumbnail",
+            many: "thumbnails",
+            done: "made",
+            lines_are_results: false,
+            place: self.place.clone(),
+        }
+    }
+
+    fn done(&mut self, input: &Path, done: &ThumbDone) -> (String, Record) {
+        let output = done.output.as_path();
+        let line = format!("A thumbnail for {} was saved as {}", names::show(input), names::show(output));
+        let record =
+            Record::default().with_path("output", output).with("width", done.width).with("height", done.height);
+        (line, record)
+    }
+
+    fn cleanup(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let folders = Arc::clone(&self.folders);
+        Arc::new(move || folders.iter().for_each(|folder| outputs::clean(folder)))
+    }
+}

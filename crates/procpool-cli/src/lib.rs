@@ -1,0 +1,3 @@
+//! The parts of the command `procpool` that its jobs are made of.
+
+pub mod picture;

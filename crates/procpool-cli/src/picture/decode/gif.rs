@@ -1,0 +1,112 @@
+//! GIF: the first frame, on its canvas.
+
+use std::num::NonZeroU64;
+
+use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
+
+use super::{Decoded, Request, damaged, io_error};
+use crate::picture::orient::Orientation;
+use crate::picture::{Format, Layout, PictureError, Pixels};
+
+const FORMAT: Format = Format::Gif;
+
+pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    options.set_memory_limit(MemoryLimit::Bytes(
+        NonZeroU64::new(request.max_pixels).unwrap_or(NonZeroU64::MIN),
+    ));
+    let mut decoder = options.read_info(input).map_err(explain)?;
+    let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
+    let frame = decoder
+        .next_frame_info()
+        .map_err(explain)?
+        .ok_or(PictureError::Truncated { format: FORMAT })?;
+    let (left, top) = (u32::from(frame.left), u32::from(frame.top));
+    let (frame_width, frame_height) = (u32::from(frame.width), u32::from(frame.height));
+    let transparent = frame.transparent;
+    let local = frame.palette.clone();
+    if frame_width == 0 || frame_height == 0 {
+        return Err(damaged(FORMAT, "its first frame is empty"));
+    }
+
+    // A frame that sticks out of the canvas extends it.
+    let width = screen.0.max(left + frame_width);
+    let height = screen.1.max(top + frame_height);
+    let count = request.check_size(width, height, FORMAT)?;
+    let mut frame = vec![0; frame_width as usize * frame_height as usize];
+    decoder.read_into_buffer(&mut frame).map_err(explain)?;
+
+    let palette = local.as_deref().or(decoder.global_palette()).unwrap_or(&[]);
+    let (layout, data) = match transparent {
+        None => {
+            let colours = colours(palette, |red, green, blue| [red, green, blue]);
+            let mut canvas = vec![colours[0]; count];
+            place(
+                &frame,
+                frame_width,
+                &colours,
+                &mut canvas,
+                width,
+                (left, top),
+            );
+            (Layout::Rgb, canvas.into_flattened())
+        }
+        Some(clear) => {
+            let mut colours = colours(palette, |red, green, blue| [red, green, blue, 255]);
+            colours[usize::from(clear)][3] = 0;
+            let mut canvas = vec![colours[usize::from(clear)]; count];
+            place(
+                &frame,
+                frame_width,
+                &colours,
+                &mut canvas,
+                width,
+                (left, top),
+            );
+            (Layout::Rgba, canvas.into_flattened())
+        }
+    };
+    let pixels = Pixels {
+        width,
+        height,
+        layout,
+        data,
+    };
+    let icc = decoder.icc_profile().map(<[u8]>::to_vec);
+    Ok(Decoded::whole(pixels, Orientation::UPRIGHT, icc))
+}
+
+/// All 256 colours; those the palette leaves out are black.
+fn colours<const C: usize>(palette: &[u8], make: impl Fn(u8, u8, u8) -> [u8; C]) -> Vec<[u8; C]> {
+    let (palette, _) = palette.as_chunks::<3>();
+    let rest = std::iter::repeat(&[0, 0, 0]);
+    let all = palette.iter().chain(rest).take(256);
+    all.map(|&[red, green, blue]| make(red, green, blue))
+        .collect()
+}
+
+/// Draws the frame's colours on the canvas.
+fn place<const C: usize>(
+    frame: &[u8],
+    frame_width: u32,
+    colours: &[[u8; C]],
+    canvas: &mut [[u8; C]],
+    width: u32,
+    (left, top): (u32, u32),
+) {
+    let rows = canvas.chunks_exact_mut(width as usize).skip(top as usize);
+    for (row, indices) in rows.zip(frame.chunks_exact(frame_width as usize)) {
+        for (pixel, &index) in row[left as usize..].iter_mut().zip(indices) {
+            *pixel = colours[usize::from(index)];
+        }
+    }
+}
+
+fn explain(error: DecodingError) -> PictureError {
+    match error {
+        DecodingError::UnexpectedEof => PictureError::Truncated { format: FORMAT },
+        DecodingError::Io(error) => io_error(FORMAT, &error),
+        other => damaged(FORMAT, other),
+    }
+}

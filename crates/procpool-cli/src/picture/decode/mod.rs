@@ -1,0 +1,123 @@
+//! From a file's content to pixels.
+
+mod gif;
+mod jpeg;
+mod png;
+mod tiff;
+mod webp;
+
+use super::orient::Orientation;
+use super::{Format, Layout, PictureError, Pixels};
+
+/// What is wanted of a decoder.
+pub(super) struct Request {
+    /// Pictures of more pixels are refused before memory is set aside for them.
+    pub(super) max_pixels: u64,
+    /// Whether the orientation noted in the file will be applied.
+    pub(super) rotate: bool,
+    /// If the picture is only to be made to fit this box, the decoder may shrink it on the way.
+    pub(super) shrink_to: Option<(u32, u32)>,
+}
+
+/// A decoded picture.
+pub(super) struct Decoded {
+    pub(super) pixels: Pixels,
+    /// Width and height as the file states them.
+    pub(super) full_size: (u32, u32),
+    /// The part of `pixels` that counts, from (0, 0). A picture shrunk on the way may end within
+    /// its last column and row.
+    pub(super) extent: (f64, f64),
+    /// How the pixels are still to be turned.
+    pub(super) orientation: Orientation,
+    /// The colour profile, if it fits the thumbnail's colours.
+    pub(super) icc: Option<Vec<u8>>,
+}
+
+impl Decoded {
+    /// A picture decoded at full size.
+    fn whole(pixels: Pixels, orientation: Orientation, icc: Option<Vec<u8>>) -> Self {
+        let full_size = (pixels.width, pixels.height);
+        Self {
+            icc: icc.filter(|profile| fits(profile, pixels.layout)),
+            pixels,
+            full_size,
+            extent: (f64::from(full_size.0), f64::from(full_size.1)),
+            orientation,
+        }
+    }
+}
+
+/// Decodes a file's content.
+pub(super) fn decode(
+    input: &[u8],
+    format: Format,
+    request: &Request,
+) -> Result<Decoded, PictureError> {
+    match format {
+        Format::Jpeg => jpeg::decode(input, request),
+        Format::Png => png::decode(input, request),
+        Format::WebP => webp::decode(input, request),
+        Format::Gif => gif::decode(input, request),
+        Format::Tiff => tiff::decode(input, request),
+    }
+}
+
+impl Request {
+    /// The number of pixels of a picture, if it may be decoded.
+    fn check_size(&self, width: u32, height: u32, format: Format) -> Result<usize, PictureError> {
+        if width == 0 || height == 0 {
+            return Err(PictureError::Damaged {
+                format,
+                detail: format!("it states a size of {width} x {height} pixels"),
+            });
+        }
+        let pixels = u64::from(width) * u64::from(height);
+        match usize::try_from(pixels) {
+            Ok(count) if pixels <= self.max_pixels => Ok(count),
+            _ => Err(PictureError::TooLarge {
+                width,
+                height,
+                limit: self.max_pixels,
+            }),
+        }
+    }
+}
+
+/// Whether a colour profile describes pixels of this layout. One for CMYK does not: by the time
+/// the thumbnail is written, its pixels are RGB.
+fn fits(profile: &[u8], layout: Layout) -> bool {
+    matches!(
+        (profile.get(16..20), layout),
+        (Some(b"GRAY"), Layout::Gray | Layout::GrayAlpha)
+            | (Some(b"RGB "), Layout::Rgb | Layout::Rgba)
+    )
+}
+
+fn damaged(format: Format, detail: impl ToString) -> PictureError {
+    PictureError::Damaged {
+        format,
+        detail: detail.to_string(),
+    }
+}
+
+fn io_error(format: Format, error: &std::io::Error) -> PictureError {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => PictureError::Truncated { format },
+        _ => damaged(format, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fitting_profiles_are_kept() {
+        let profile = |space: &[u8]| [&[0; 16], space, &[0; 108]].concat();
+        assert!(fits(&profile(b"RGB "), Layout::Rgba));
+        assert!(fits(&profile(b"GRAY"), Layout::Gray));
+        assert!(!fits(&profile(b"GRAY"), Layout::Rgb));
+        assert!(!fits(&profile(b"CMYK"), Layout::Cmyk));
+        assert!(!fits(b"RGB ", Layout::Rgb));
+    }
+}

@@ -1,0 +1,71 @@
+//! PNG.
+
+use std::io::Cursor;
+
+use png::{ColorType, Decoder, DecodingError, Limits, Transformations};
+
+use super::{Decoded, Request, damaged, io_error};
+use crate::picture::{Format, Layout, PictureError, Pixels, exif};
+
+const FORMAT: Format = Format::Png;
+
+/// Bytes the decoder may hold beside the picture: rows, palette, text, colour profile.
+const MAX_SIDE_DATA: usize = 64 << 20;
+
+pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
+    let limits = Limits {
+        bytes: MAX_SIDE_DATA,
+    };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(input), limits);
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let header = decoder.read_header_info().map_err(explain)?;
+    let (width, height) = (header.width, header.height);
+    request.check_size(width, height, FORMAT)?;
+
+    let mut reader = decoder.read_info().map_err(explain)?;
+    let length = reader
+        .output_buffer_size()
+        .ok_or_else(|| damaged(FORMAT, "its size in bytes overflows"))?;
+    let mut data = vec![0; length];
+    let frame = reader.next_frame(&mut data).map_err(explain)?;
+    data.truncate(frame.buffer_size());
+    let layout = match frame.color_type {
+        ColorType::Grayscale => Layout::Gray,
+        ColorType::GrayscaleAlpha => Layout::GrayAlpha,
+        ColorType::Rgb => Layout::Rgb,
+        ColorType::Rgba => Layout::Rgba,
+        ColorType::Indexed => return Err(damaged(FORMAT, "it has no palette")),
+    };
+    let pixels = Pixels {
+        width,
+        height,
+        layout,
+        data,
+    };
+
+    // EXIF and XMP may come after the pixels. All pixels are there, so a missing end is no loss.
+    let _ = reader.finish();
+    let info = reader.info();
+    let xmp = info
+        .utf8_text
+        .iter()
+        .find(|text| text.keyword == "XML:com.adobe.xmp")
+        .and_then(|text| text.get_text().ok());
+    let orientation = exif::orientation(
+        info.exif_metadata.as_deref(),
+        xmp.as_ref().map(|xmp| xmp.as_bytes()),
+    );
+    let icc = info.icc_profile.as_ref().map(|profile| profile.to_vec());
+    Ok(Decoded::whole(pixels, orientation, icc))
+}
+
+fn explain(error: DecodingError) -> PictureError {
+    match error {
+        DecodingError::IoError(error) => io_error(FORMAT, &error),
+        DecodingError::LimitsExceeded => damaged(
+            FORMAT,
+            format!("it needs more than {MAX_SIDE_DATA} bytes beside its pixels"),
+        ),
+        other => damaged(FORMAT, other),
+    }
+}

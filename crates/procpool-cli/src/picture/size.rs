@@ -1,0 +1,86 @@
+//! How large a thumbnail is.
+
+/// The size of a picture of `size` made to fit `bounds` with its proportions kept, or `None` if it
+/// fits already. Pillow's rule: of the two whole numbers next to the exact length, the one whose
+/// proportions are closer.
+pub(super) fn fit(size: (u32, u32), bounds: (u32, u32)) -> Option<(u32, u32)> {
+    if bounds.0 >= size.0 && bounds.1 >= size.1 {
+        return None;
+    }
+    let (x, y) = (f64::from(bounds.0), f64::from(bounds.1));
+    let aspect = f64::from(size.0) / f64::from(size.1);
+    Some(if x / y >= aspect {
+        let width = round_aspect(y * aspect, |n| (aspect - n / y).abs());
+        (width, bounds.1)
+    } else {
+        let height = round_aspect(x / aspect, |n| {
+            if n == 0.0 {
+                0.0
+            } else {
+                (aspect - x / n).abs()
+            }
+        });
+        (bounds.0, height)
+    })
+}
+
+fn round_aspect(length: f64, error: impl Fn(f64) -> f64) -> u32 {
+    let (low, high) = (length.floor(), length.ceil());
+    let best = if error(high) < error(low) { high } else { low };
+    best.max(1.0) as u32
+}
+
+/// By how much (1, 2, 4 or 8) a JPEG picture of `size` is shrunk while it is decoded, when it
+/// must fit `bounds`: as far as at least twice the bounds remain, so that the resampling that
+/// follows hides it.
+pub(super) fn decode_shrink(size: (u32, u32), bounds: (u32, u32)) -> u32 {
+    let wanted = |length: u32| (u64::from(length) * 2).min(u64::from(u32::MAX)) as u32;
+    let factor = (size.0 / wanted(bounds.0)).min(size.1 / wanted(bounds.1));
+    [8, 4, 2]
+        .into_iter()
+        .find(|&shrink| factor >= shrink)
+        .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_fits_keeps_its_size() {
+        assert_eq!(fit((128, 128), (128, 128)), None);
+        assert_eq!(fit((1, 1), (128, 128)), None);
+        assert_eq!(fit((128, 129), (128, 128)), Some((127, 128)));
+    }
+
+    #[test]
+    fn proportions_are_kept() {
+        assert_eq!(fit((4000, 3000), (128, 128)), Some((128, 96)));
+        assert_eq!(fit((3000, 4000), (128, 128)), Some((96, 128)));
+        assert_eq!(fit((3840, 2160), (256, 256)), Some((256, 144)));
+        assert_eq!(fit((5312, 2988), (300, 200)), Some((300, 169)));
+    }
+
+    #[test]
+    fn a_side_is_never_zero() {
+        assert_eq!(fit((1, 500), (128, 128)), Some((1, 128)));
+        assert_eq!(fit((500, 1), (128, 128)), Some((128, 1)));
+        assert_eq!(fit((100_000, 1), (2, 2)), Some((2, 1)));
+    }
+
+    #[test]
+    fn the_lower_length_wins_a_tie_of_proportions() {
+        // 3 x 2 into height 1: widths 1 and 2 are both 0.5 off.
+        assert_eq!(fit((3, 2), (9, 1)), Some((1, 1)));
+    }
+
+    #[test]
+    fn decoding_leaves_twice_the_bounds() {
+        assert_eq!(decode_shrink((4000, 3000), (128, 128)), 8);
+        assert_eq!(decode_shrink((4000, 3000), (256, 256)), 4);
+        assert_eq!(decode_shrink((4000, 3000), (700, 700)), 2);
+        assert_eq!(decode_shrink((4000, 3000), (800, 800)), 1);
+        assert_eq!(decode_shrink((4000, 3000), (u32::MAX, 1)), 1);
+        assert_eq!(decode_shrink((64, 64), (2, 2)), 8);
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line, resolved: defaults filled in, contradictions refused.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, PictureArgs, ThumbsArgs};
+use crate::frame::report::Style;
+use crate::frame::run::PoolPlan;
+use crate::frame::units::Limit;
+use crate::jobs::bench::BenchPlan;
+use crate::jobs::count::CountPlan;
+use crate::jobs::thumbs::{Place, ThumbsPlan};
+use procpool_cli::picture::{Options, OutFormat};
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub(crate) enum JobPlan {
+    /// Make thumbnails.
+    Thumbs(ThumbsPlan),
+    /// Count characters.
+    Count(CountPlan),
+    /// Measure.
+    Bench(BenchPlan),
+}
+
+/// What to do, where, and how to report it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// What to do.
+    pub job: JobPlan,
+    /// The pool to do it in.
+    pub pool: PoolPlan,
+    /// How to report.
+    pub style: Style,
+}
+
+/// Resolves a command line. The error is a message for the user.
+pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
+    match args {
+        JobArgs::Thumbs(args) => thumbs(args),
+        JobArgs::Count(args) => Ok(count(args)),
+        JobArgs::Bench(args) => Ok(bench(args)),
+    }
+}
+
+fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
+    let place = match args.suffix {
+        None => Place::Folder(args.output.unwrap_or_else(|| "thumbs".into())),
+        Some(suffix) if is_suffix(&suffix) => Place::Suffix(suffix),
+        Some(_) => {
+            return Err("--suffix takes text that can be part of a name, such as _thumbnail".into());
+        }
+    };
+    let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
+    let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory));
+    let job = JobPlan::Thumbs(ThumbsPlan {
+        inputs: args.inputs.inputs,
+        recursive: args.inputs.recursive,
+        place,
+        options: options(&args.picture),
+    });
+    Ok(Plan { job, pool, style: style(&args.common) })
+}
+
+fn count(args: CountArgs) -> Plan {
+    let job =
+        JobPlan::Count(CountPlan { inputs: args.inputs.inputs, recursive: args.inputs.recursive, pids: args.pids });
+    Plan { job, pool: pool(&args.common, Limit::None, Limit::None), style: style(&args.common) }
+}
+
+fn bench(args: BenchArgs) -> Plan {
+    let job = JobPlan::Bench(BenchPlan {
+        pictures: args.pictures,
+        tasks: args.tasks as usize,
+        count_to: args.count_to,
+        options: Options::default(),
+    });
+    Plan { job, pool: pool(&args.common, Limit::None, Limit::None), style: style(&args.common) }
+}
+
+/// Not empty, so that it makes another name; no slash, so that it stays in its folder.
+fn is_suffix(suffix: &OsStr) -> bool {
+    !suffix.is_empty() && !suffix.as_bytes().contains(&b'/')
+}
+
+fn options(args: &PictureArgs) -> Options {
+    Options {
+        box_size: args.size,
+        blur: args.blur,
+        quality: args.quality,
+        format: match args.format {
+            FormatArg::Same => OutFormat::Same,
+            FormatArg::Jpeg => OutFormat::Jpeg,
+            FormatArg::Png => OutFormat::Png,
+            FormatArg::Webp => OutFormat::WebP,
+        },
+        rotate: !args.no_rotate,
+        ..Options::default()
+    }
+}
+
+fn pool(args: &CommonArgs, timeout: Limit<Duration>, memory: Limit<u64>) -> PoolPlan {
+    PoolPlan {
+        workers: args.jobs.map_or_else(procpool::available_cpus, |jobs| jobs as usize),
+        threads: args.threads,
+        timeout: args.timeout.unwrap_or(timeout).at_most().filter(|_| !args.threads),
+        memory: args.memory.unwrap_or(memory).at_most().filter(|_| !args.threads),
+        retries: args.retries,
+    }
+}
+
+fn style(args: &CommonArgs) -> Style {
+    Style { json: args.json, quiet: args.quiet }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::CommandLine;
+
+    fn plan(line: &str) -> Result<Plan, String> {
+        let args = CommandLine::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
+        resolve(args.job)
+    }
+
+    fn pool_of(line: &str) -> PoolPlan {
+        plan(line).expect("a good command line").pool
+    }
+
+    #[test]
+    fn thumbnails_go_to_thumbs_unless_told_otherwise() {
+        let place = |line: &str| match plan(line).map(|plan| plan.job) {
+            Ok(JobPlan::Thumbs(plan)) => Ok(plan.place),
+            other => Err(format!("{other:?}")),
+        };
+        assert_eq!(place("procpool thumbs"), Ok(Place::Folder("thumbs".into())));
+        assert_eq!(place("procpool thumbs a.jpg -o x/y"), Ok(Place::Folder("x/y".into())));
+        assert_eq!(place("procpool thumbs --suffix -small"), Ok(Place::Suffix("-small".into())));
+        assert!(place("procpool thumbs --suffix a/b").is_err());
+        assert!(place("procpool thumbs --suffix=").is_err());
+        assert!(place("procpool thumbs --suffix _t -o x").is_err());
+    }
+
+    #[test]
+    fn limits_have_defaults_for_pictures_and_none_in_threads() {
+        let limits = |line: &str| {
+            let pool = pool_of(line);
+            (pool.timeout.map(|timeout| timeout.as_secs()), pool.memory)
+        };
+        assert_eq!(limits("procpool thumbs"), (Some(60), Some(2 << 30)));
+        assert_eq!(limits("procpool thumbs --timeout none --memory 512MiB"), (None, Some(512 << 20)));
+        assert_eq!(limits("procpool thumbs --threads"), (None, None));
+        assert_eq!(limits("procpool count"), (None, None));
+        assert!(plan("procpool thumbs --threads --timeout 5s").is_err());
+        assert_eq!(
+            pool_of("procpool count -j 3 --retries 2"),
+            PoolPlan { workers: 3, threads: false, timeout: None, memory: None, retries: 2 }
+        );
+        assert!(plan("procpool count -j 0").is_err());
+    }
+}
