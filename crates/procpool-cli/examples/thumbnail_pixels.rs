@@ -10,9 +10,7 @@ use std::fs;
 use procpool_cli::picture::{Options, OutFormat, thumbnail_pixels};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let jobs = std::env::args()
-        .nth(1)
-        .ok_or("usage: thumbnail_pixels JOBS")?;
+    let jobs = std::env::args().nth(1).ok_or("usage: thumbnail_pixels JOBS")?;
     for line in fs::read_to_string(jobs)?.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let [input, output, width, height, blur] = fields[..] else {

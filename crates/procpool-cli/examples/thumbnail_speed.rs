@@ -35,9 +35,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:8.2} ms  {path}", best.as_secs_f64() * 1000.0);
         sum += best;
     }
-    println!(
-        "{:8.2} ms  mean",
-        sum.as_secs_f64() * 1000.0 / pictures.len() as f64
-    );
+    println!("{:8.2} ms  mean", sum.as_secs_f64() * 1000.0 / pictures.len() as f64);
     Ok(())
 }

@@ -55,9 +55,8 @@ fn divide(colour: &mut u8, alpha: u8) {
 
 /// Lays the picture on white: grey and alpha become grey, RGBA becomes RGB.
 pub(super) fn flatten_on_white(pixels: &Pixels) -> Pixels {
-    let blend = |colour: u8, alpha: u8| {
-        div255(u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) as u8
-    };
+    let blend =
+        |colour: u8, alpha: u8| div255(u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) as u8;
     let (layout, data) = match pixels.layout {
         Layout::GrayAlpha => {
             let (pixels, _) = pixels.data.as_chunks::<2>();
@@ -66,18 +65,14 @@ pub(super) fn flatten_on_white(pixels: &Pixels) -> Pixels {
         }
         Layout::Rgba => {
             let (pixels, _) = pixels.data.as_chunks::<4>();
-            let data = pixels.iter().flat_map(|&[red, green, blue, alpha]| {
-                [red, green, blue].map(|colour| blend(colour, alpha))
-            });
+            let data = pixels
+                .iter()
+                .flat_map(|&[red, green, blue, alpha]| [red, green, blue].map(|colour| blend(colour, alpha)));
             (Layout::Rgb, data.collect())
         }
         layout => (layout, pixels.data.clone()),
     };
-    Pixels {
-        layout,
-        data,
-        ..*pixels
-    }
+    Pixels { layout, data, ..*pixels }
 }
 
 /// Converts CMYK to RGB without a colour profile; other layouts stay as they are.
@@ -88,14 +83,9 @@ pub(super) fn cmyk_to_rgb(pixels: Pixels) -> Pixels {
     let (inks, _) = pixels.data.as_chunks::<4>();
     let data = inks.iter().flat_map(|&[cyan, magenta, yellow, black]| {
         let light = 255 - u32::from(black);
-        [cyan, magenta, yellow]
-            .map(|ink| light.saturating_sub(div255(u32::from(ink) * light)) as u8)
+        [cyan, magenta, yellow].map(|ink| light.saturating_sub(div255(u32::from(ink) * light)) as u8)
     });
-    Pixels {
-        layout: Layout::Rgb,
-        data: data.collect(),
-        ..pixels
-    }
+    Pixels { layout: Layout::Rgb, data: data.collect(), ..pixels }
 }
 
 #[cfg(test)]
@@ -120,24 +110,15 @@ mod tests {
 
     #[test]
     fn clear_pixels_become_white() {
-        let picture = Pixels {
-            width: 3,
-            height: 1,
-            layout: Layout::GrayAlpha,
-            data: vec![0, 0, 0, 255, 0, 128],
-        };
+        let picture = Pixels { width: 3, height: 1, layout: Layout::GrayAlpha, data: vec![0, 0, 0, 255, 0, 128] };
         let flat = flatten_on_white(&picture);
         assert_eq!((flat.layout, flat.data), (Layout::Gray, vec![255, 0, 127]));
     }
 
     #[test]
     fn ink_darkens() {
-        let picture = Pixels {
-            width: 3,
-            height: 1,
-            layout: Layout::Cmyk,
-            data: vec![0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255],
-        };
+        let picture =
+            Pixels { width: 3, height: 1, layout: Layout::Cmyk, data: vec![0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255] };
         let rgb = cmyk_to_rgb(picture);
         assert_eq!(rgb.data, [255, 255, 255, 0, 255, 255, 0, 0, 0]);
     }

@@ -40,19 +40,14 @@ fn taps(length: usize, extent: (f32, f32), out_length: usize) -> Vec<Taps> {
             let centre = f64::from(extent.0) + (index as f64 + 0.5) * scale;
             let first = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(length);
-            let weights: Vec<f64> = (first..end)
-                .map(|at| kernel((at as f64 - centre + 0.5) * step))
-                .collect();
+            let weights: Vec<f64> = (first..end).map(|at| kernel((at as f64 - centre + 0.5) * step)).collect();
             let sum: f64 = weights.iter().sum();
             let fixed = |weight: &f64| {
                 let weight = if sum == 0.0 { *weight } else { weight / sum };
                 // `round` is half away from zero, as wanted.
                 (weight * f64::from(1 << PRECISION)).round() as i32
             };
-            Taps {
-                first,
-                weights: weights.iter().map(fixed).collect(),
-            }
+            Taps { first, weights: weights.iter().map(fixed).collect() }
         })
         .collect()
 }
@@ -66,17 +61,10 @@ fn clip(sum: i32) -> u8 {
 pub(super) fn resize(source: &Pixels, extent: (f64, f64), size: (u32, u32)) -> Pixels {
     let across = |picture: &Pixels| {
         let extent = (0.0, extent.0 as f32);
-        with_channels!(
-            picture.layout.channels(),
-            horizontal(picture, extent, size.0)
-        )
+        with_channels!(picture.layout.channels(), horizontal(picture, extent, size.0))
     };
     let down = |picture: &Pixels| vertical(picture, (0.0, extent.1 as f32), size.1);
-    if vertical_first((source.width, source.height), size) {
-        across(&down(source))
-    } else {
-        down(&across(source))
-    }
+    if vertical_first((source.width, source.height), size) { across(&down(source)) } else { down(&across(source)) }
 }
 
 /// Pillow 13 begins with the direction in which much more is lost; both round to 8 bits, so the
@@ -102,11 +90,7 @@ fn horizontal<const C: usize>(source: &Pixels, extent: (f32, f32), width: u32) -
             data.extend(sums.map(clip));
         }
     }
-    Pixels {
-        width,
-        data,
-        ..*source
-    }
+    Pixels { width, data, ..*source }
 }
 
 fn vertical(source: &Pixels, extent: (f32, f32), height: u32) -> Pixels {
@@ -122,11 +106,7 @@ fn vertical(source: &Pixels, extent: (f32, f32), height: u32) -> Pixels {
             || weigh_rows(&taps.weights, rows, sums, out),
         );
     }
-    Pixels {
-        height,
-        data,
-        ..*source
-    }
+    Pixels { height, data, ..*source }
 }
 
 /// One row from as many rows as there are weights.
@@ -150,10 +130,7 @@ mod tests {
 
     #[test]
     fn the_kernel_interpolates() {
-        assert_eq!(
-            [0.0, 1.0, 2.0, -1.0, 2.5].map(kernel),
-            [1.0, 0.0, 0.0, 0.0, 0.0]
-        );
+        assert_eq!([0.0, 1.0, 2.0, -1.0, 2.5].map(kernel), [1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(kernel(0.5), 0.5625);
         assert_eq!(kernel(-1.5), -0.0625);
     }
@@ -164,8 +141,7 @@ mod tests {
         let middle = &taps[25];
         assert_eq!(middle.first, 47);
         let quarter = f64::from(1 << PRECISION) / 2.0;
-        let expected = [1.75, 1.25, 0.75, 0.25, 0.25, 0.75, 1.25, 1.75]
-            .map(|x| (kernel(x) * quarter).round() as i32);
+        let expected = [1.75, 1.25, 0.75, 0.25, 0.25, 0.75, 1.25, 1.75].map(|x| (kernel(x) * quarter).round() as i32);
         assert_eq!(middle.weights, expected);
     }
 
@@ -179,12 +155,8 @@ mod tests {
 
     #[test]
     fn the_same_size_is_the_same_picture() {
-        let picture = Pixels {
-            width: 3,
-            height: 2,
-            layout: Layout::Rgb,
-            data: (0..18).map(|sample| sample * 14).collect(),
-        };
+        let picture =
+            Pixels { width: 3, height: 2, layout: Layout::Rgb, data: (0..18).map(|sample| sample * 14).collect() };
         assert_eq!(resize(&picture, (3.0, 2.0), (3, 2)), picture);
     }
 

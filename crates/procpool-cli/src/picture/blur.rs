@@ -42,11 +42,7 @@ impl ExtendedBox {
     fn of_radius(radius: f32) -> Self {
         let whole = radius as u32;
         let near = (16_777_216.0 / (radius * 2.0 + 1.0)) as u32;
-        Self {
-            radius: whole as usize,
-            near,
-            far: ((1 << 24) - (2 * whole + 1) * near) / 2,
-        }
+        Self { radius: whole as usize, near, far: ((1 << 24) - (2 * whole + 1) * near) / 2 }
     }
 
     /// The weighted mean, from the sum of the inner samples and the sum of the two outer ones.
@@ -98,11 +94,7 @@ struct Horizontal {
 impl Horizontal {
     fn new(extended: ExtendedBox, stride: usize, channels: usize) -> Self {
         let length = stride + 2 * extended.reach() * channels;
-        Self {
-            extended,
-            channels,
-            buffers: [vec![0; length], vec![0; length]],
-        }
+        Self { extended, channels, buffers: [vec![0; length], vec![0; length]] }
     }
 
     fn blur(&mut self, row: &[u8]) -> &[u8] {
@@ -140,12 +132,7 @@ fn repeat_edges(row: &mut [u8], padding: usize, channels: usize) {
 }
 
 /// One pass over a padded row with `TAPS = 2 * radius + 3` taps.
-fn direct_row<const TAPS: usize>(
-    extended: ExtendedBox,
-    padded: &[u8],
-    out: &mut [u8],
-    channels: usize,
-) {
+fn direct_row<const TAPS: usize>(extended: ExtendedBox, padded: &[u8], out: &mut [u8], channels: usize) {
     let taps = std::array::from_fn(|tap| &padded[tap * channels..]);
     direct::<TAPS>(extended, taps, out);
 }
@@ -185,8 +172,7 @@ fn running_row<const C: usize>(extended: ExtendedBox, padded: &[u8], out: &mut [
     }
     // The window for `out[x]` is `padded[x..=x + diameter + 1]`, its ends being the outer samples.
     let next = padded[diameter + 1..].iter();
-    for (((out, before), leaving), after) in out.iter_mut().zip(padded).zip(&padded[1..]).zip(next)
-    {
+    for (((out, before), leaving), after) in out.iter_mut().zip(padded).zip(&padded[1..]).zip(next) {
         for channel in 0..C {
             let after = u32::from(after[channel]);
             out[channel] = extended.weigh(sums[channel], u32::from(before[channel]) + after);
@@ -233,8 +219,7 @@ impl Vertical {
         let at = self.taken % self.capacity * self.stride;
         self.window[at..at + self.stride].copy_from_slice(row);
         self.taken += 1;
-        while self.given < self.taken
-            && (self.taken == self.height || self.given + self.extended.reach() < self.taken)
+        while self.given < self.taken && (self.taken == self.height || self.given + self.extended.reach() < self.taken)
         {
             match self.extended.radius {
                 0 => self.direct::<3>(),
@@ -251,13 +236,7 @@ impl Vertical {
     fn direct<const TAPS: usize>(&mut self) {
         let reach = self.extended.reach() as isize;
         let taps = std::array::from_fn(|tap| {
-            row_near(
-                &self.window,
-                self.stride,
-                self.height,
-                self.given,
-                tap as isize - reach,
-            )
+            row_near(&self.window, self.stride, self.height, self.given, tap as isize - reach)
         });
         direct::<TAPS>(self.extended, taps, &mut self.out);
     }
@@ -311,14 +290,7 @@ mod tests {
 
     #[test]
     fn constants_are_those_of_pillow() {
-        assert_eq!(
-            ExtendedBox::of_gaussian(2.0),
-            ExtendedBox {
-                radius: 1,
-                near: 4_473_924,
-                far: 1_677_722
-            }
-        );
+        assert_eq!(ExtendedBox::of_gaussian(2.0), ExtendedBox { radius: 1, near: 4_473_924, far: 1_677_722 });
         assert_eq!(ExtendedBox::of_gaussian(1.0).radius, 0);
         assert_eq!(ExtendedBox::of_gaussian(5.0).radius, 4);
     }
@@ -368,17 +340,9 @@ mod tests {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     (state >> 24) as u8
                 });
-                let picture = Pixels {
-                    width,
-                    height,
-                    layout,
-                    data: data.take(length).collect(),
-                };
+                let picture = Pixels { width, height, layout, data: data.take(length).collect() };
                 for sigma in [0.1, 1.0, 2.0, 3.3, 4.0, 5.0, 12.5, 40.0] {
-                    assert!(
-                        blur(&picture, sigma) == plain(&picture, sigma),
-                        "{layout:?} {width} x {height}, {sigma}"
-                    );
+                    assert!(blur(&picture, sigma) == plain(&picture, sigma), "{layout:?} {width} x {height}, {sigma}");
                 }
             }
         }
@@ -386,12 +350,7 @@ mod tests {
 
     #[test]
     fn a_radius_of_zero_changes_nothing() {
-        let picture = Pixels {
-            width: 2,
-            height: 1,
-            layout: Layout::Gray,
-            data: vec![3, 200],
-        };
+        let picture = Pixels { width: 2, height: 1, layout: Layout::Gray, data: vec![3, 200] };
         assert_eq!(blur(&picture, 0.0), picture);
     }
 }

@@ -27,17 +27,12 @@ pub(super) fn encode(
 
 /// Baseline, colour at half resolution, standard Huffman tables: Pillow's defaults.
 fn jpeg(pixels: &Pixels, quality: u8, icc: Option<&[u8]>) -> Result<Vec<u8>, String> {
-    let flat = if pixels.layout.has_alpha() {
-        Cow::Owned(alpha::flatten_on_white(pixels))
-    } else {
-        Cow::Borrowed(pixels)
-    };
+    let flat =
+        if pixels.layout.has_alpha() { Cow::Owned(alpha::flatten_on_white(pixels)) } else { Cow::Borrowed(pixels) };
     let (width, height) = (flat.width as usize, flat.height as usize);
     let mut encoder = match flat.layout {
         Layout::Gray => Encoder::new(&flat.data, width, height, PixelFormat::Grayscale),
-        _ => {
-            Encoder::new(&flat.data, width, height, PixelFormat::Rgb).subsampling(Subsampling::S420)
-        }
+        _ => Encoder::new(&flat.data, width, height, PixelFormat::Rgb).subsampling(Subsampling::S420),
     }
     .quality(quality);
     if let Some(icc) = icc {
@@ -67,9 +62,7 @@ fn png(pixels: &Pixels, icc: Option<&[u8]>) -> Result<Vec<u8>, png::EncodingErro
 fn webp(pixels: &Pixels, quality: u8, icc: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let (width, height) = (pixels.width, pixels.height);
     if width > MAX_WEBP_SIDE || height > MAX_WEBP_SIDE {
-        return Err(format!(
-            "{width} x {height} pixels are too many, WebP ends at {MAX_WEBP_SIDE} a side"
-        ));
+        return Err(format!("{width} x {height} pixels are too many, WebP ends at {MAX_WEBP_SIDE} a side"));
     }
     let coloured = with_colours(pixels);
     let encoder = if coloured.layout.has_alpha() {
@@ -77,9 +70,7 @@ fn webp(pixels: &Pixels, quality: u8, icc: Option<&[u8]>) -> Result<Vec<u8>, Str
     } else {
         webp::Encoder::from_rgb(&coloured.data, width, height)
     };
-    let encoded = encoder
-        .encode_simple(false, f32::from(quality))
-        .map_err(|error| format!("{error:?}"))?;
+    let encoded = encoder.encode_simple(false, f32::from(quality)).map_err(|error| format!("{error:?}"))?;
     // The profile of a grey picture does not fit its RGB form.
     match icc.filter(|_| pixels.layout == coloured.layout) {
         Some(icc) => Ok(webp_with_profile(&encoded, icc, &coloured)),
@@ -90,27 +81,14 @@ fn webp(pixels: &Pixels, quality: u8, icc: Option<&[u8]>) -> Result<Vec<u8>, Str
 /// WebP knows only RGB and RGBA.
 fn with_colours(pixels: &Pixels) -> Cow<'_, Pixels> {
     let (layout, data) = match pixels.layout {
-        Layout::Gray => (
-            Layout::Rgb,
-            pixels.data.iter().flat_map(|&grey| [grey; 3]).collect(),
-        ),
+        Layout::Gray => (Layout::Rgb, pixels.data.iter().flat_map(|&grey| [grey; 3]).collect()),
         Layout::GrayAlpha => (
             Layout::Rgba,
-            pixels
-                .data
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .flat_map(|&[grey, alpha]| [grey, grey, grey, alpha])
-                .collect(),
+            pixels.data.as_chunks::<2>().0.iter().flat_map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect(),
         ),
         Layout::Rgb | Layout::Rgba | Layout::Cmyk => return Cow::Borrowed(pixels),
     };
-    Cow::Owned(Pixels {
-        layout,
-        data,
-        ..*pixels
-    })
+    Cow::Owned(Pixels { layout, data, ..*pixels })
 }
 
 /// Adds a colour profile to an encoded WebP file: RFC 9649, section 2.7. The encoder writes

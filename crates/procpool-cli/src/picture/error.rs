@@ -58,22 +58,13 @@ impl fmt::Display for PictureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPicture { begins } if begins.is_empty() => f.write_str("the file is empty"),
-            Self::NotAPicture { begins } => write!(
-                f,
-                "not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"{}\"",
-                begins.escape_ascii()
-            ),
-            Self::Truncated { format } => {
-                write!(
-                    f,
-                    "the {format} picture is cut off: the file ends too early"
-                )
+            Self::NotAPicture { begins } => {
+                write!(f, "not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"{}\"", begins.escape_ascii())
             }
-            Self::TooLarge {
-                width,
-                height,
-                limit,
-            } => write!(
+            Self::Truncated { format } => {
+                write!(f, "the {format} picture is cut off: the file ends too early")
+            }
+            Self::TooLarge { width, height, limit } => write!(
                 f,
                 "the picture has {width} x {height} = {} pixels, more than the limit of {limit}",
                 u64::from(*width) * u64::from(*height)

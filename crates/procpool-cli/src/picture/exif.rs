@@ -22,19 +22,11 @@ pub(super) fn find_tag(tiff: &[u8], tag: u16) -> Option<Entry> {
     };
     let short = |at: usize| {
         let bytes = *tiff.get(at..)?.first_chunk()?;
-        Some(if big_endian {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
-        })
+        Some(if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     };
     let long = |at: usize| {
         let bytes = *tiff.get(at..)?.first_chunk()?;
-        Some(if big_endian {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        })
+        Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     };
     let directory = long(4)? as usize;
     let count = usize::from(short(directory)?);
@@ -60,30 +52,23 @@ pub(super) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientatio
         let tiff = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
         find_tag(tiff, ORIENTATION).map(|entry| entry.value)
     });
-    noted
-        .or_else(|| xmp.and_then(xmp_orientation))
-        .map_or(Orientation::UPRIGHT, Orientation::from_tag)
+    noted.or_else(|| xmp.and_then(xmp_orientation)).map_or(Orientation::UPRIGHT, Orientation::from_tag)
 }
 
 /// The orientation of a TIFF file.
 pub(super) fn tiff_orientation(tiff: &[u8]) -> Orientation {
-    find_tag(tiff, ORIENTATION).map_or(Orientation::UPRIGHT, |entry| {
-        Orientation::from_tag(entry.value)
-    })
+    find_tag(tiff, ORIENTATION).map_or(Orientation::UPRIGHT, |entry| Orientation::from_tag(entry.value))
 }
 
 /// Finds `tiff:Orientation="6"` or `<tiff:Orientation>6<`.
 fn xmp_orientation(xmp: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
-    xmp.windows(NAME.len())
-        .enumerate()
-        .filter(|(_, window)| *window == NAME)
-        .find_map(|(at, _)| match xmp.get(at + NAME.len()..)? {
-            [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => {
-                Some(u32::from(digit - b'0'))
-            }
+    xmp.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
+        match xmp.get(at + NAME.len()..)? {
+            [b'=', b'"', digit @ b'0'..=b'9', ..] | [b'>', digit @ b'0'..=b'9', ..] => Some(u32::from(digit - b'0')),
             _ => None,
-        })
+        }
+    })
 }
 
 #[cfg(test)]
@@ -104,23 +89,11 @@ mod tests {
     fn exif_is_preferred_to_xmp() {
         let exif = one_tag(ORIENTATION, 6);
         let xmp = br#"<rdf tiff:Orientation="3"/>"#;
-        assert_eq!(
-            orientation(Some(&exif), Some(xmp)),
-            Orientation::from_tag(6)
-        );
-        assert_eq!(
-            orientation(Some(&one_tag(271, 1)), Some(xmp)),
-            Orientation::from_tag(3)
-        );
+        assert_eq!(orientation(Some(&exif), Some(xmp)), Orientation::from_tag(6));
+        assert_eq!(orientation(Some(&one_tag(271, 1)), Some(xmp)), Orientation::from_tag(3));
         let with_header = [b"Exif\0\0".as_slice(), &exif].concat();
-        assert_eq!(
-            orientation(Some(&with_header), None),
-            Orientation::from_tag(6)
-        );
-        assert_eq!(
-            orientation(None, Some(b"<tiff:Orientation>8</tiff:Orientation>")),
-            Orientation::from_tag(8)
-        );
+        assert_eq!(orientation(Some(&with_header), None), Orientation::from_tag(6));
+        assert_eq!(orientation(None, Some(b"<tiff:Orientation>8</tiff:Orientation>")), Orientation::from_tag(8));
         assert_eq!(orientation(None, None), Orientation::UPRIGHT);
     }
 
@@ -128,16 +101,10 @@ mod tests {
     fn broken_structures_are_upright() {
         let whole = one_tag(ORIENTATION, 6);
         for length in 0..20 {
-            assert_eq!(
-                orientation(Some(&whole[..length]), None),
-                Orientation::UPRIGHT
-            );
+            assert_eq!(orientation(Some(&whole[..length]), None), Orientation::UPRIGHT);
         }
         let far = b"II\x2a\0\xff\xff\xff\xff";
         assert_eq!(orientation(Some(far), None), Orientation::UPRIGHT);
-        assert_eq!(
-            orientation(None, Some(b"tiff:Orientation")),
-            Orientation::UPRIGHT
-        );
+        assert_eq!(orientation(None, Some(b"tiff:Orientation")), Orientation::UPRIGHT);
     }
 }

@@ -28,26 +28,10 @@ impl Format {
         match input {
             [0xFF, 0xD8, 0xFF, ..] => Ok(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Ok(Self::Png),
-            [
-                b'R',
-                b'I',
-                b'F',
-                b'F',
-                _,
-                _,
-                _,
-                _,
-                b'W',
-                b'E',
-                b'B',
-                b'P',
-                ..,
-            ] => Ok(Self::WebP),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
-            _ => Err(PictureError::NotAPicture {
-                begins: input[..input.len().min(8)].to_vec(),
-            }),
+            _ => Err(PictureError::NotAPicture { begins: input[..input.len().min(8)].to_vec() }),
         }
     }
 
@@ -76,9 +60,7 @@ impl fmt::Display for Format {
 }
 
 /// The format wanted for thumbnails.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum OutFormat {
     /// As the original: JPEG, PNG and WebP stay what they are. GIF and TIFF become PNG, because a
     /// GIF would be cut to 256 colours and browsers do not show TIFF; PNG loses nothing.

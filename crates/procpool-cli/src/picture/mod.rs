@@ -83,15 +83,12 @@ impl Options {
             )));
         }
         if !(1..=100).contains(&self.quality) {
-            return Err(PictureError::Options(format!(
-                "the quality {} is not between 1 and 100",
-                self.quality
-            )));
+            return Err(PictureError::Options(format!("the quality {} is not between 1 and 100", self.quality)));
         }
         match self.blur {
-            Some(radius) if !(0.0..=MAX_BLUR).contains(&radius) => Err(PictureError::Options(
-                format!("the blur radius {radius} is not between 0 and {MAX_BLUR}"),
-            )),
+            Some(radius) if !(0.0..=MAX_BLUR).contains(&radius) => {
+                Err(PictureError::Options(format!("the blur radius {radius} is not between 0 and {MAX_BLUR}")))
+            }
             _ => Ok(()),
         }
     }
@@ -163,18 +160,9 @@ fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
     };
     let decoded = decode::decode(input, source_format, &request)?;
 
-    let orientation = if options.rotate {
-        decoded.orientation
-    } else {
-        Orientation::UPRIGHT
-    };
+    let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
     let target = size::fit(decoded.full_size, orientation.turn_size(options.box_size));
     let pixels = resize::resample(decoded.pixels, options.blur, target, decoded.extent);
     let pixels = orient::apply(alpha::cmyk_to_rgb(pixels), orientation);
-    Ok(Made {
-        pixels,
-        icc: decoded.icc,
-        source_size: orientation.turn_size(decoded.full_size),
-        source_format,
-    })
+    Ok(Made { pixels, icc: decoded.icc, source_size: orientation.turn_size(decoded.full_size), source_format })
 }

@@ -22,11 +22,7 @@ impl Orientation {
 
     /// The size of the upright picture for a stored size, and the other way round.
     pub(super) fn turn_size(self, (width, height): (u32, u32)) -> (u32, u32) {
-        if self.0 >= 5 {
-            (height, width)
-        } else {
-            (width, height)
-        }
+        if self.0 >= 5 { (height, width) } else { (width, height) }
     }
 }
 
@@ -36,17 +32,9 @@ pub(super) fn apply(pixels: Pixels, orientation: Orientation) -> Pixels {
         return pixels;
     }
     let mut data = vec![0; pixels.data.len()];
-    with_channels!(
-        pixels.layout.channels(),
-        turn(&pixels, orientation, &mut data)
-    );
+    with_channels!(pixels.layout.channels(), turn(&pixels, orientation, &mut data));
     let (width, height) = orientation.turn_size((pixels.width, pixels.height));
-    Pixels {
-        width,
-        height,
-        layout: pixels.layout,
-        data,
-    }
+    Pixels { width, height, layout: pixels.layout, data }
 }
 
 fn turn<const C: usize>(source: &Pixels, orientation: Orientation, out: &mut [u8]) {
@@ -80,12 +68,7 @@ mod tests {
     fn each_orientation_moves_the_corners() {
         // a b c
         // d e f
-        let source = Pixels {
-            width: 3,
-            height: 2,
-            layout: Layout::Gray,
-            data: b"abcdef".to_vec(),
-        };
+        let source = Pixels { width: 3, height: 2, layout: Layout::Gray, data: b"abcdef".to_vec() };
         let expected: [(u32, &[u8]); 8] = [
             (3, b"abcdef"),
             (3, b"cbafed"),
@@ -98,11 +81,7 @@ mod tests {
         ];
         for (tag, (width, data)) in (1..).zip(expected) {
             let turned = apply(source.clone(), Orientation::from_tag(tag));
-            assert_eq!(
-                (turned.width, turned.data.as_slice()),
-                (width, data),
-                "{tag}"
-            );
+            assert_eq!((turned.width, turned.data.as_slice()), (width, data), "{tag}");
         }
     }
 

@@ -62,10 +62,7 @@ impl Reducer {
         let cell_rows = (self.rows - 1) % self.factors.1 + 1;
         let complete = cell_rows == self.factors.1 || self.rows == self.size.1;
         if complete || self.summed == MAX_ROWS {
-            with_channels!(
-                self.layout.channels(),
-                add_to_cells(&self.columns, &mut self.cells, self.factors.0)
-            );
+            with_channels!(self.layout.channels(), add_to_cells(&self.columns, &mut self.cells, self.factors.0));
             self.columns.fill(0);
             self.summed = 0;
         }
@@ -127,11 +124,8 @@ struct Mean {
 
 impl Mean {
     fn of(count: u64) -> Self {
-        let multiplier = if (1..=MAX_CELL).contains(&count) {
-            (4_294_967_296.0f32 / (256 * count) as f32) as u32
-        } else {
-            0
-        };
+        let multiplier =
+            if (1..=MAX_CELL).contains(&count) { (4_294_967_296.0f32 / (256 * count) as f32) as u32 } else { 0 };
         Self { count, multiplier }
     }
 

@@ -12,12 +12,7 @@ const GAP: f64 = 2.0;
 /// `extent` is the part of the picture that counts, from (0, 0): a picture that was shrunk while
 /// it was decoded ends within its last column and row. Colours are resampled premultiplied by
 /// alpha, so that clear pixels do not show; the blur is not premultiplied, as in Pillow.
-pub(super) fn resample(
-    source: Pixels,
-    sigma: Option<f32>,
-    target: Option<(u32, u32)>,
-    extent: (f64, f64),
-) -> Pixels {
+pub(super) fn resample(source: Pixels, sigma: Option<f32>, target: Option<(u32, u32)>, extent: (f64, f64)) -> Pixels {
     let Some(target) = target else {
         return match sigma {
             Some(sigma) => blur::blur(&source, sigma),
@@ -26,10 +21,7 @@ pub(super) fn resample(
     };
     let factors = (factor(extent.0, target.0), factor(extent.1, target.1));
     let reduced = reduced(source, sigma, factors);
-    let extent = (
-        extent.0 / f64::from(factors.0),
-        extent.1 / f64::from(factors.1),
-    );
+    let extent = (extent.0 / f64::from(factors.0), extent.1 / f64::from(factors.1));
     let mut resized = bicubic::resize(&reduced, extent, target);
     alpha::unpremultiply(resized.layout, &mut resized.data);
     resized

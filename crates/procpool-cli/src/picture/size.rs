@@ -13,13 +13,7 @@ pub(super) fn fit(size: (u32, u32), bounds: (u32, u32)) -> Option<(u32, u32)> {
         let width = round_aspect(y * aspect, |n| (aspect - n / y).abs());
         (width, bounds.1)
     } else {
-        let height = round_aspect(x / aspect, |n| {
-            if n == 0.0 {
-                0.0
-            } else {
-                (aspect - x / n).abs()
-            }
-        });
+        let height = round_aspect(x / aspect, |n| if n == 0.0 { 0.0 } else { (aspect - x / n).abs() });
         (bounds.0, height)
     })
 }
@@ -36,10 +30,7 @@ fn round_aspect(length: f64, error: impl Fn(f64) -> f64) -> u32 {
 pub(super) fn decode_shrink(size: (u32, u32), bounds: (u32, u32)) -> u32 {
     let wanted = |length: u32| (u64::from(length) * 2).min(u64::from(u32::MAX)) as u32;
     let factor = (size.0 / wanted(bounds.0)).min(size.1 / wanted(bounds.1));
-    [8, 4, 2]
-        .into_iter()
-        .find(|&shrink| factor >= shrink)
-        .unwrap_or(1)
+    [8, 4, 2].into_iter().find(|&shrink| factor >= shrink).unwrap_or(1)
 }
 
 #[cfg(test)]

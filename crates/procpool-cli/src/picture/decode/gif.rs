@@ -13,15 +13,10 @@ const FORMAT: Format = Format::Gif;
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    options.set_memory_limit(MemoryLimit::Bytes(
-        NonZeroU64::new(request.max_pixels).unwrap_or(NonZeroU64::MIN),
-    ));
+    options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::new(request.max_pixels).unwrap_or(NonZeroU64::MIN)));
     let mut decoder = options.read_info(input).map_err(explain)?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
-    let frame = decoder
-        .next_frame_info()
-        .map_err(explain)?
-        .ok_or(PictureError::Truncated { format: FORMAT })?;
+    let frame = decoder.next_frame_info().map_err(explain)?.ok_or(PictureError::Truncated { format: FORMAT })?;
     let (left, top) = (u32::from(frame.left), u32::from(frame.top));
     let (frame_width, frame_height) = (u32::from(frame.width), u32::from(frame.height));
     let transparent = frame.transparent;
@@ -42,37 +37,18 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
         None => {
             let colours = colours(palette, |red, green, blue| [red, green, blue]);
             let mut canvas = vec![colours[0]; count];
-            place(
-                &frame,
-                frame_width,
-                &colours,
-                &mut canvas,
-                width,
-                (left, top),
-            );
+            place(&frame, frame_width, &colours, &mut canvas, width, (left, top));
             (Layout::Rgb, canvas.into_flattened())
         }
         Some(clear) => {
             let mut colours = colours(palette, |red, green, blue| [red, green, blue, 255]);
             colours[usize::from(clear)][3] = 0;
             let mut canvas = vec![colours[usize::from(clear)]; count];
-            place(
-                &frame,
-                frame_width,
-                &colours,
-                &mut canvas,
-                width,
-                (left, top),
-            );
+            place(&frame, frame_width, &colours, &mut canvas, width, (left, top));
             (Layout::Rgba, canvas.into_flattened())
         }
     };
-    let pixels = Pixels {
-        width,
-        height,
-        layout,
-        data,
-    };
+    let pixels = Pixels { width, height, layout, data };
     let icc = decoder.icc_profile().map(<[u8]>::to_vec);
     Ok(Decoded::whole(pixels, Orientation::UPRIGHT, icc))
 }
@@ -82,8 +58,7 @@ fn colours<const C: usize>(palette: &[u8], make: impl Fn(u8, u8, u8) -> [u8; C])
     let (palette, _) = palette.as_chunks::<3>();
     let rest = std::iter::repeat(&[0, 0, 0]);
     let all = palette.iter().chain(rest).take(256);
-    all.map(|&[red, green, blue]| make(red, green, blue))
-        .collect()
+    all.map(|&[red, green, blue]| make(red, green, blue)).collect()
 }
 
 /// Draws the frame's colours on the canvas.

@@ -1,9 +1,7 @@
 //! JPEG, with libjpeg-turbo's scaled decoding. README.md beside this module's parent says why this
 //! decoder was chosen.
 
-use libjpeg_turbo_rs::{
-    ComponentInfo, DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor,
-};
+use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
 
 use super::{Decoded, Request, damaged, fits};
 use crate::picture::orient::Orientation;
@@ -15,20 +13,13 @@ const FORMAT: Format = Format::Jpeg;
 const MAX_SCANS: usize = 500;
 
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
-    let limits = DecodeLimits {
-        max_scans: MAX_SCANS,
-        max_pixels: request.max_pixels,
-        ..DecodeLimits::default()
-    };
+    let limits = DecodeLimits { max_scans: MAX_SCANS, max_pixels: request.max_pixels, ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(input, limits).map_err(explain)?;
 
     let header = decoder.header();
     let full_size = (u32::from(header.width), u32::from(header.height));
     request.check_size(full_size.0, full_size.1, FORMAT)?;
-    let unsupported = |what: String| PictureError::Unsupported {
-        format: FORMAT,
-        what,
-    };
+    let unsupported = |what: String| PictureError::Unsupported { format: FORMAT, what };
     if header.is_lossless {
         return Err(unsupported("lossless coding".to_owned()));
     }
@@ -51,12 +42,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     decoder.set_scale(ScalingFactor::try_new(1, shrink).map_err(explain)?);
     let image = decoder.decode_image().map_err(explain)?;
 
-    let mut pixels = Pixels {
-        width: image.width as u32,
-        height: image.height as u32,
-        layout,
-        data: image.data,
-    };
+    let mut pixels = Pixels { width: image.width as u32, height: image.height as u32, layout, data: image.data };
     if layout == Layout::Cmyk {
         // Like everyone, Adobe's convention is taken for granted: 255 is no ink.
         for ink in &mut pixels.data {
@@ -66,10 +52,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     Ok(Decoded {
         pixels,
         full_size,
-        extent: (
-            f64::from(full_size.0) / f64::from(shrink),
-            f64::from(full_size.1) / f64::from(shrink),
-        ),
+        extent: (f64::from(full_size.0) / f64::from(shrink), f64::from(full_size.1) / f64::from(shrink)),
         orientation,
         icc: icc.filter(|profile| fits(profile, layout)),
     })
@@ -95,11 +78,7 @@ fn shrink(request: &Request, full_size: (u32, u32), orientation: Orientation) ->
     let Some(bounds) = request.shrink_to else {
         return 1;
     };
-    let bounds = if request.rotate {
-        orientation.turn_size(bounds)
-    } else {
-        bounds
-    };
+    let bounds = if request.rotate { orientation.turn_size(bounds) } else { bounds };
     match size::fit(full_size, bounds) {
         Some(_) => size::decode_shrink(full_size, bounds),
         None => 1,
@@ -109,10 +88,7 @@ fn shrink(request: &Request, full_size: (u32, u32), orientation: Orientation) ->
 fn explain(error: JpegError) -> PictureError {
     match error {
         JpegError::UnexpectedEof => PictureError::Truncated { format: FORMAT },
-        JpegError::Unsupported(what) => PictureError::Unsupported {
-            format: FORMAT,
-            what,
-        },
+        JpegError::Unsupported(what) => PictureError::Unsupported { format: FORMAT, what },
         JpegError::CorruptData(detail) => damaged(FORMAT, detail),
         other => damaged(FORMAT, other),
     }

@@ -48,11 +48,7 @@ impl Decoded {
 }
 
 /// Decodes a file's content.
-pub(super) fn decode(
-    input: &[u8],
-    format: Format,
-    request: &Request,
-) -> Result<Decoded, PictureError> {
+pub(super) fn decode(input: &[u8], format: Format, request: &Request) -> Result<Decoded, PictureError> {
     match format {
         Format::Jpeg => jpeg::decode(input, request),
         Format::Png => png::decode(input, request),
@@ -74,11 +70,7 @@ impl Request {
         let pixels = u64::from(width) * u64::from(height);
         match usize::try_from(pixels) {
             Ok(count) if pixels <= self.max_pixels => Ok(count),
-            _ => Err(PictureError::TooLarge {
-                width,
-                height,
-                limit: self.max_pixels,
-            }),
+            _ => Err(PictureError::TooLarge { width, height, limit: self.max_pixels }),
         }
     }
 }
@@ -88,16 +80,12 @@ impl Request {
 fn fits(profile: &[u8], layout: Layout) -> bool {
     matches!(
         (profile.get(16..20), layout),
-        (Some(b"GRAY"), Layout::Gray | Layout::GrayAlpha)
-            | (Some(b"RGB "), Layout::Rgb | Layout::Rgba)
+        (Some(b"GRAY"), Layout::Gray | Layout::GrayAlpha) | (Some(b"RGB "), Layout::Rgb | Layout::Rgba)
     )
 }
 
 fn damaged(format: Format, detail: impl ToString) -> PictureError {
-    PictureError::Damaged {
-        format,
-        detail: detail.to_string(),
-    }
+    PictureError::Damaged { format, detail: detail.to_string() }
 }
 
 fn io_error(format: Format, error: &std::io::Error) -> PictureError {

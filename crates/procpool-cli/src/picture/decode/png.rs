@@ -13,9 +13,7 @@ const FORMAT: Format = Format::Png;
 const MAX_SIDE_DATA: usize = 64 << 20;
 
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
-    let limits = Limits {
-        bytes: MAX_SIDE_DATA,
-    };
+    let limits = Limits { bytes: MAX_SIDE_DATA };
     let mut decoder = Decoder::new_with_limits(Cursor::new(input), limits);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let header = decoder.read_header_info().map_err(explain)?;
@@ -23,9 +21,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     request.check_size(width, height, FORMAT)?;
 
     let mut reader = decoder.read_info().map_err(explain)?;
-    let length = reader
-        .output_buffer_size()
-        .ok_or_else(|| damaged(FORMAT, "its size in bytes overflows"))?;
+    let length = reader.output_buffer_size().ok_or_else(|| damaged(FORMAT, "its size in bytes overflows"))?;
     let mut data = vec![0; length];
     let frame = reader.next_frame(&mut data).map_err(explain)?;
     data.truncate(frame.buffer_size());
@@ -36,25 +32,14 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
         ColorType::Rgba => Layout::Rgba,
         ColorType::Indexed => return Err(damaged(FORMAT, "it has no palette")),
     };
-    let pixels = Pixels {
-        width,
-        height,
-        layout,
-        data,
-    };
+    let pixels = Pixels { width, height, layout, data };
 
     // EXIF and XMP may come after the pixels. All pixels are there, so a missing end is no loss.
     let _ = reader.finish();
     let info = reader.info();
-    let xmp = info
-        .utf8_text
-        .iter()
-        .find(|text| text.keyword == "XML:com.adobe.xmp")
-        .and_then(|text| text.get_text().ok());
-    let orientation = exif::orientation(
-        info.exif_metadata.as_deref(),
-        xmp.as_ref().map(|xmp| xmp.as_bytes()),
-    );
+    let xmp =
+        info.utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp").and_then(|text| text.get_text().ok());
+    let orientation = exif::orientation(info.exif_metadata.as_deref(), xmp.as_ref().map(|xmp| xmp.as_bytes()));
     let icc = info.icc_profile.as_ref().map(|profile| profile.to_vec());
     Ok(Decoded::whole(pixels, orientation, icc))
 }
@@ -62,10 +47,9 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
 fn explain(error: DecodingError) -> PictureError {
     match error {
         DecodingError::IoError(error) => io_error(FORMAT, &error),
-        DecodingError::LimitsExceeded => damaged(
-            FORMAT,
-            format!("it needs more than {MAX_SIDE_DATA} bytes beside its pixels"),
-        ),
+        DecodingError::LimitsExceeded => {
+            damaged(FORMAT, format!("it needs more than {MAX_SIDE_DATA} bytes beside its pixels"))
+        }
         other => damaged(FORMAT, other),
     }
 }

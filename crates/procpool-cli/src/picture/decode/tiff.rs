@@ -38,9 +38,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
         .and_then(|extra| extra.first().copied());
     let layout = layout(colour, extra)?;
     let mut samples = DecodingResult::U8(Vec::new());
-    let planes = decoder
-        .read_image_to_buffer(&mut samples)
-        .map_err(explain)?;
+    let planes = decoder.read_image_to_buffer(&mut samples).map_err(explain)?;
     if planes.planes > 1 {
         return Err(unsupported("separate colour planes"));
     }
@@ -57,12 +55,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
         return Err(damaged(FORMAT, "its pixels do not fill its size"));
     }
 
-    let mut pixels = Pixels {
-        width,
-        height,
-        layout,
-        data: samples,
-    };
+    let mut pixels = Pixels { width, height, layout, data: samples };
     if is_palette {
         let map = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(explain)?;
         pixels = with_palette(&pixels, &map);
@@ -83,8 +76,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
 /// The decoder refuses palettes but would read the indices, were they grey levels: so that is
 /// what the file is made to say.
 fn palette_as_grey(input: &[u8]) -> (Cow<'_, [u8]>, bool) {
-    let Some(entry) = exif::find_tag(input, PHOTOMETRIC).filter(|entry| entry.value == PALETTE)
-    else {
+    let Some(entry) = exif::find_tag(input, PHOTOMETRIC).filter(|entry| entry.value == PALETTE) else {
         return (Cow::Borrowed(input), false);
     };
     let mut changed = input.to_vec();
@@ -100,10 +92,11 @@ fn layout(colour: ColorType, extra: Option<u16>) -> Result<Layout, PictureError>
     match colour {
         ColorType::Gray(1 | 2 | 4 | 8 | 16) => Ok(Layout::Gray),
         ColorType::GrayA(8 | 16) => Ok(Layout::GrayAlpha),
-        ColorType::Multiband {
-            bit_depth: 8 | 16,
-            num_samples: 2,
-        } if matches!(extra, Some(ASSOCIATED_ALPHA | UNASSOCIATED_ALPHA)) => Ok(Layout::GrayAlpha),
+        ColorType::Multiband { bit_depth: 8 | 16, num_samples: 2 }
+            if matches!(extra, Some(ASSOCIATED_ALPHA | UNASSOCIATED_ALPHA)) =>
+        {
+            Ok(Layout::GrayAlpha)
+        }
         // The decoder has already turned YCbCr in JPEG strips into RGB when it says RGB.
         ColorType::RGB(8 | 16) => Ok(Layout::Rgb),
         ColorType::RGBA(8 | 16) => Ok(Layout::Rgba),
@@ -142,22 +135,11 @@ fn with_palette(indices: &Pixels, map: &[u16]) -> Pixels {
             _ => 0,
         })
     };
-    Pixels {
-        layout: Layout::Rgb,
-        data: indices
-            .data
-            .iter()
-            .flat_map(|&index| colour(index))
-            .collect(),
-        ..*indices
-    }
+    Pixels { layout: Layout::Rgb, data: indices.data.iter().flat_map(|&index| colour(index)).collect(), ..*indices }
 }
 
 fn unsupported(what: impl Into<String>) -> PictureError {
-    PictureError::Unsupported {
-        format: FORMAT,
-        what: what.into(),
-    }
+    PictureError::Unsupported { format: FORMAT, what: what.into() }
 }
 
 fn explain(error: TiffError) -> PictureError {

@@ -17,19 +17,10 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     decoder.set_memory_limit(MAX_SIDE_DATA);
     let (width, height) = decoder.dimensions();
     let count = request.check_size(width, height, FORMAT)?;
-    let layout = if decoder.has_alpha() {
-        Layout::Rgba
-    } else {
-        Layout::Rgb
-    };
+    let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
     let mut data = vec![0; count * layout.channels()];
     decoder.read_image(&mut data).map_err(explain)?;
-    let pixels = Pixels {
-        width,
-        height,
-        layout,
-        data,
-    };
+    let pixels = Pixels { width, height, layout, data };
 
     // Unreadable metadata is no reason to refuse the picture.
     let exif = decoder.exif_metadata().ok().flatten();
