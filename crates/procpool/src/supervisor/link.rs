@@ -199,9 +199,12 @@ impl Link {
         Some(taken)
     }
 
-    /// Tells the worker to end when its ring is empty. `false` if it cannot be told.
+    /// Tells the worker to end when its ring is empty. `false` if it lives but does not listen.
     pub(super) fn retire(&self) -> bool {
-        self.socket.send(&control::encode(&ToWorker::Exit), &[], false).is_ok()
+        match self.socket.send(&control::encode(&ToWorker::Exit), &[], false) {
+            Err(e) => e.kind() != std::io::ErrorKind::WouldBlock,
+            Ok(()) => true,
+        }
     }
 
     /// Ends the worker now; a thread ends after its present frame.
