@@ -56,6 +56,8 @@ pub(super) struct Link {
     arrived: HashMap<u64, Large>,
     words: VecDeque<Word>,
     ready: bool,
+    /// It has said that it cannot start; who says so twice could go on saying it.
+    unable: bool,
     pub(super) started: Instant,
 }
 
@@ -77,6 +79,7 @@ impl Link {
             arrived: HashMap::new(),
             words: VecDeque::new(),
             ready: false,
+            unable: false,
             started: Instant::now(),
         }
     }
@@ -254,7 +257,10 @@ impl Link {
                 self.ready = true;
                 Ok(Word::Ready)
             }
-            ToParent::Unable { reason } if !self.ready => Ok(Word::Unable(reason)),
+            ToParent::Unable { reason } if !self.ready && !self.unable => {
+                self.unable = true;
+                Ok(Word::Unable(reason))
+            }
             ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
                 self.arrived.insert(number, Large::new(fds));
                 Ok(Word::Nothing)
