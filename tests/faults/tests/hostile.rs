@@ -327,6 +327,21 @@ fn row_12_a_worker_that_feigns_progress_is_timed_out() {
 }
 
 #[test]
+fn row_12_an_initializer_that_never_stops_talking() {
+    guarded(|| {
+        let talk = |()| -> Result<(), String> {
+            loop {
+                send(&[1, 2, b'n', b'o'], 0);
+            }
+        };
+        let pool = Pool::builder().workers(1).initializer(talk, ()).build().unwrap();
+        let error = pool.submit(double, 1).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Start, "{error}");
+        end(pool);
+    });
+}
+
+#[test]
 fn row_12_a_worker_that_says_it_sleeps_or_is_awake() {
     guarded(|| {
         // Its own futex word: lies cost it its own speed at most.
