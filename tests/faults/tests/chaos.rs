@@ -114,7 +114,7 @@ fn sixteen_threads_do_everything_at_random() {
         let random = Random::new();
         std::thread::scope(|scope| {
             for thread in 0..16u64 {
-                let mut random = Random::seeded(random.clone().draw() ^ thread);
+                let mut random = Random::seeded(random.clone().next_u64() ^ thread);
                 let (pool, deeds) = (&pool, &deeds);
                 scope.spawn(move || {
                     while start.elapsed() < Duration::from_secs(6) {
@@ -140,7 +140,7 @@ fn an_end_in_the_middle_of_everything() {
             let over = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for thread in 0..6 {
-                    let mut random = Random::seeded(random.draw() ^ thread);
+                    let mut random = Random::seeded(random.next_u64() ^ thread);
                     let (pool, over) = (&pool, &over);
                     scope.spawn(move || {
                         while !over.load(Relaxed) {

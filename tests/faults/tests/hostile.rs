@@ -183,8 +183,10 @@ fn row_12_a_result_given_twice_counts_once() {
             assert_eq!(pool.submit(do_evil, Evil::ForgedTwice).unwrap().wait().unwrap(), 5);
             assert_alive(&pool);
         }
+        // The last one's replacement may have been quicker than its end.
+        wait_until(|| pool.stats().workers_died == 5);
         let stats = pool.stats();
-        assert_eq!((stats.tasks_ok, stats.tasks_failed, stats.workers_died, stats.workers_died_busy), (505, 0, 5, 0));
+        assert_eq!((stats.tasks_ok, stats.tasks_failed, stats.workers_died_busy), (505, 0, 0));
         end(pool);
     });
 }
@@ -223,7 +225,7 @@ fn make_noise(seed: u64) -> u64 {
             0 => random.below(5) as u32,
             1 => u32::MAX - random.below(3) as u32,
             2 => 1 << random.below(32),
-            _ => random.draw() as u32,
+            _ => random.next_u64() as u32,
         };
         sys::scribble(from + random.below((to - from) as u64 / 4) as usize * 4, word);
     }
@@ -231,7 +233,7 @@ fn make_noise(seed: u64) -> u64 {
         make_the_parent_look();
     }
     for _ in 0..random.below(3) {
-        let noise: Vec<u8> = (0..random.below(300)).map(|_| random.draw() as u8).collect();
+        let noise: Vec<u8> = (0..random.below(300)).map(|_| random.next_u64() as u8).collect();
         send(&noise, random.below(40) as usize);
     }
     match random.below(4) {
@@ -251,7 +253,7 @@ fn row_12_noise_in_the_ring_and_on_the_socket() {
         let start = std::time::Instant::now();
         let mut ended = [0; 2];
         while start.elapsed() < Duration::from_secs(8) {
-            let noise: Vec<_> = (0..8).map(|_| pool.submit(make_noise, random.draw()).unwrap()).collect();
+            let noise: Vec<_> = (0..8).map(|_| pool.submit(make_noise, random.next_u64()).unwrap()).collect();
             let others: Vec<_> = (0..20).map(|n| pool.submit(double, n).unwrap()).collect();
             for future in noise {
                 // Whatever it says of itself, it ends.
