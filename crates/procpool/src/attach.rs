@@ -66,11 +66,17 @@ pub(crate) fn collect_onto<R>(attached: &mut Vec<Attachment>, encode: impl FnOnc
 
 /// Runs `decode` with these descriptors at hand; those it does not take are closed.
 pub(crate) fn supply<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
+    /// Puts things back even if the user's code panics.
+    struct Restore(Vec<Option<OwnedFd>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let left = SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.incoming, std::mem::take(&mut self.0)));
+            drop(left);
+        }
+    }
     let incoming = fds.into_iter().map(Some).collect();
-    let before = SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.incoming, incoming));
-    let result = decode();
-    SHIPMENT.with_borrow_mut(|s| s.incoming = before);
-    result
+    let _restore = Restore(SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.incoming, incoming)));
+    decode()
 }
 
 /// Adds descriptors to the current shipment; returns the number of the first, or `None` if nothing is being shipped.

@@ -23,6 +23,8 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// Nobody can say: this program ignores SIGCHLD, or waited for any child and reaped it.
+    Untold,
 }
 
 impl From<Exit> for ExitStatus {
@@ -30,6 +32,7 @@ impl From<Exit> for ExitStatus {
         match exit {
             Exit::Code(code) => Self::Code(code),
             Exit::Signal(signal) => Self::Signal(signal),
+            Exit::Untold => Self::Untold,
         }
     }
 }
@@ -39,6 +42,7 @@ impl fmt::Display for ExitStatus {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
             Self::Signal(signal) => write!(f, "was killed by {}", signal_name(*signal)),
+            Self::Untold => f.write_str("ended"),
         }
     }
 }
@@ -180,6 +184,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
                 ));
             }
             Exit::Code(code) => (None, Some(code)),
+            Exit::Untold => (None, None),
         };
         let pid = self.pid.unwrap_or_default();
         Err(Error::new(Kind::Died, Blame::Worker, format!("the process (pid {pid}) {}", ExitStatus::from(exit)))

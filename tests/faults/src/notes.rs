@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -45,6 +45,17 @@ impl Notes {
             }
         };
         text.lines().map(note).collect()
+    }
+
+    /// Who wrote the last whole line.
+    pub fn last_pid(&self) -> Option<u32> {
+        let mut file = fs::File::open(&self.0).ok()?;
+        let back = file.metadata().ok()?.len().min(200);
+        file.seek(SeekFrom::End(-(back as i64))).ok()?;
+        let mut tail = String::new();
+        file.read_to_string(&mut tail).ok()?;
+        let (whole, _) = tail.rsplit_once('\n')?;
+        whole.rsplit('\n').next()?.split(' ').nth(2)?.parse().ok()
     }
 
     /// How often each task noted `what`.

@@ -11,6 +11,16 @@ use crate::notes::{Notes, note};
 use crate::random::Random;
 use crate::{assert_alive, end, sys};
 
+/// Who is killed.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// A random worker, whatever it does.
+    Any,
+    /// The worker that was the last to begin a task. A pool gives up when three workers in a row cannot start, so whoever
+    /// kills faster than workers start must spare those that do.
+    Begun,
+}
+
 /// How a storm went.
 #[derive(Debug, Default)]
 pub struct Weather {
@@ -56,7 +66,13 @@ fn task((path, number, micros): (String, u64, u64)) -> u64 {
 /// Runs `tasks` tasks of 1 to 50 ms, or `longest_us` at most, while a random worker is killed every `pause`. Asserts that
 /// each task ends once, that it failed only if its own worker was killed under it, and that none was begun more than
 /// `retries + 1` times.
-pub fn kill_workers(workers: usize, tasks: u64, longest_us: u64, pause: Duration, retries: u32) -> Weather {
+pub fn kill_workers(
+    workers: usize,
+    tasks: u64,
+    longest_us: u64,
+    (pause, target): (Duration, Target),
+    retries: u32,
+) -> Weather {
     let notes = Notes::new();
     let path = notes.path();
     let pool = Pool::builder().workers(workers).retries(retries).build().unwrap();
@@ -69,7 +85,10 @@ pub fn kill_workers(workers: usize, tasks: u64, longest_us: u64, pause: Duration
             let mut kills = Vec::new();
             while !over.load(Relaxed) {
                 std::thread::sleep(pause);
-                let pids = pool.worker_pids();
+                let pids = match target {
+                    Target::Any => pool.worker_pids(),
+                    Target::Begun => notes.last_pid().into_iter().collect(),
+                };
                 if let Some(&pid) = pids.get(random.below(pids.len() as u64) as usize)
                     && sys::kill(pid, Signal::KILL)
                 {

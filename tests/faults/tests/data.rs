@@ -271,6 +271,9 @@ fn row_15_code_of_the_value_that_panics_in_the_host() {
             let future = pool.submit(|()| Bomb, ()).unwrap();
             assert!(catch_unwind(AssertUnwindSafe(|| future.wait())).is_err());
             assert!(catch_unwind(AssertUnwindSafe(|| pool.map(|_: u8| Bomb, 0..10).count())).is_err());
+            // The descriptors that came with a value are closed even if it is never whole.
+            let future = pool.submit(|()| (Bomb, procpool::Queue::<u8>::new().unwrap()), ()).unwrap();
+            assert!(catch_unwind(AssertUnwindSafe(|| future.wait())).is_err());
             let inputs = (0..10u64).inspect(|n| assert!(*n < 7, "the inputs end badly"));
             let mut map = pool.map(procpool_faults::double, inputs);
             assert!(catch_unwind(AssertUnwindSafe(|| map.by_ref().count())).is_err());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use procpool::{Blame, Kind, Pool};
 use procpool_faults::notes::{Notes, note};
-use procpool_faults::storm::kill_workers;
+use procpool_faults::storm::{Target, kill_workers};
 use procpool_faults::{assert_alive, double, end, guarded, host, sys, wait_until};
 use rustix::process::Signal;
 
@@ -15,13 +15,13 @@ const HOST: &str = env!("CARGO_BIN_EXE_host");
 
 #[test]
 fn row_01_a_worker_killed_every_100_ms() {
-    guarded(|| kill_workers(4, 400, 50_000, Duration::from_millis(100), 0).report());
+    guarded(|| kill_workers(4, 400, 50_000, (Duration::from_millis(100), Target::Any), 0).report());
 }
 
 #[test]
 fn row_01_workers_killed_as_fast_as_they_start() {
-    guarded(|| kill_workers(4, 2_000, 2_000, Duration::from_millis(5), 0).report());
-    guarded(|| kill_workers(2, 300, 5_000, Duration::from_millis(10), 100).report());
+    guarded(|| kill_workers(4, 2_000, 2_000, (Duration::from_millis(5), Target::Begun), 0).report());
+    guarded(|| kill_workers(2, 300, 5_000, (Duration::from_millis(10), Target::Begun), 100).report());
 }
 
 const CRASHING: u64 = 6_543;

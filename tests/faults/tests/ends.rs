@@ -24,7 +24,9 @@ fn row_08_the_host_is_killed_and_nothing_of_it_is_left() {
             assert!(pids.iter().all(|pid| process(*pid).is_some()), "{state}: some ended before the host did");
             host.child.kill().unwrap();
             host.child.wait().unwrap();
+            let killed = std::time::Instant::now();
             wait_until(|| pids.iter().all(|pid| is_gone(*pid)));
+            println!("{state}: everything is gone {:?} after the host", killed.elapsed());
         });
     }
 }

@@ -183,8 +183,10 @@ fn row_12_a_result_given_twice_counts_once() {
             assert_eq!(pool.submit(do_evil, Evil::ForgedTwice).unwrap().wait().unwrap(), 5);
             assert_alive(&pool);
         }
+        // The last one's replacement may have been quicker than its end.
+        wait_until(|| pool.stats().workers_died == 5);
         let stats = pool.stats();
-        assert_eq!((stats.tasks_ok, stats.tasks_failed, stats.workers_died, stats.workers_died_busy), (505, 0, 5, 0));
+        assert_eq!((stats.tasks_ok, stats.tasks_failed, stats.workers_died_busy), (505, 0, 0));
         end(pool);
     });
 }
@@ -266,11 +268,14 @@ fn row_12_noise_in_the_ring_and_on_the_socket() {
         }
         println!("{} evil tasks with an output, {} without; {:?}", ended[1], ended[0], pool.stats());
         // Those that survived their noise are still there, and may be broken; new workers are not.
-        pool.worker_pids().into_iter().for_each(|pid| assert!(sys::kill(pid, rustix::process::Signal::KILL)));
-        let stats = pool.stats();
-        wait_until(|| pool.worker_pids().is_empty() || pool.stats().workers_started > stats.workers_started);
+        let survivors = pool.worker_pids();
+        for pid in &survivors {
+            sys::kill(*pid, rustix::process::Signal::KILL);
+        }
+        wait_until(|| pool.worker_pids().iter().all(|pid| !survivors.contains(pid)));
         assert_alive(&pool);
-        assert!(open_descriptors().len() <= descriptors, "descriptors pile up");
+        // A worker costs two; the second may not have been there at first.
+        wait_until(|| open_descriptors().len() <= descriptors + 2);
         end(pool);
     });
 }
@@ -319,6 +324,21 @@ fn row_12_a_worker_that_feigns_progress_is_timed_out() {
         let error = pool.submit(feign, 1).unwrap().wait().unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut, "{error}");
         assert_alive(&pool);
+        end(pool);
+    });
+}
+
+#[test]
+fn row_12_an_initializer_that_never_stops_talking() {
+    guarded(|| {
+        let talk = |()| -> Result<(), String> {
+            loop {
+                send(&[1, 2, b'n', b'o'], 0);
+            }
+        };
+        let pool = Pool::builder().workers(1).initializer(talk, ()).build().unwrap();
+        let error = pool.submit(double, 1).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Start, "{error}");
         end(pool);
     });
 }

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The host program reaped it, or ignores SIGCHLD: nobody can say.
+    Untold,
 }
 
 /// A child process of ours, in a process group of its own. It is reaped through its pidfd only, so that no other child of
@@ -98,7 +100,7 @@ impl Child {
                 Some(status.exit_status().map_or(Exit::Signal(status.terminating_signal().unwrap_or(0)), Exit::Code))
             }
             // Somebody else reaped it (a host that waits for any child): it has ended, and nobody will say how.
-            Err(_) => Some(Exit::Code(-1)),
+            Err(_) => Some(Exit::Untold),
         }
     }
 }

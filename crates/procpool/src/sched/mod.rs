@@ -305,8 +305,7 @@ impl<P: Clone> Sched<P> {
             // It leaves room, whatever kept others from starting beside it.
             self.failed_starts = 0;
         }
-        let expected = w.phase == Phase::Retiring && w.sent.is_empty();
-        if !expected && w.doom != Some(Doom::Shutdown) {
+        if w.doom != Some(Doom::Shutdown) && (busy || w.phase != Phase::Retiring) {
             self.counts.workers_died += 1;
             self.counts.workers_died_busy += u64::from(busy);
         }

@@ -61,6 +61,8 @@ pub(super) struct Link {
     pipes: Vec<Arc<Pipe>>,
     /// The task at which its CPU time was first looked at, and what it was then.
     cpu_base: Option<((FrameId, u32), Nanos)>,
+    /// It has said that it cannot start; who says so twice could go on saying it.
+    unable: bool,
     pub(super) started: Instant,
 }
 
@@ -84,6 +86,7 @@ impl Link {
             ready: false,
             pipes,
             cpu_base: None,
+            unable: false,
             started: Instant::now(),
         }
     }
@@ -217,9 +220,12 @@ impl Link {
         Some(taken)
     }
 
-    /// Tells the worker to end when its ring is empty. `false` if it cannot be told.
+    /// Tells the worker to end when its ring is empty. `false` if it lives but does not listen.
     pub(super) fn retire(&self) -> bool {
-        self.socket.send(&control::encode(&ToWorker::Exit), &[], false).is_ok()
+        match self.socket.send(&control::encode(&ToWorker::Exit), &[], false) {
+            Err(e) => e.kind() != std::io::ErrorKind::WouldBlock,
+            Ok(()) => true,
+        }
     }
 
     /// Ends the worker now; a thread ends after its present frame.
@@ -269,7 +275,10 @@ impl Link {
                 self.ready = true;
                 Ok(Word::Ready)
             }
-            ToParent::Unable { reason } if !self.ready => Ok(Word::Unable(reason)),
+            ToParent::Unable { reason } if !self.ready && !self.unable => {
+                self.unable = true;
+                Ok(Word::Unable(reason))
+            }
             ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
                 self.arrived.insert(number, Large::new(fds));
                 Ok(Word::Nothing)

@@ -284,7 +284,7 @@ impl Core {
                 if let Some(link) = self.links.get_mut(&worker)
                     && !link.retire()
                 {
-                    self.sched.doom(worker, Doom::Shutdown);
+                    self.sched.doom(worker, Doom::Breach("it does not read its messages"));
                 }
             }
             Action::Fail { payload, range, failure, worker, attempt } => {
@@ -424,7 +424,7 @@ impl Core {
         let (signal, code) = match exit {
             Some(Exit::Signal(signal)) => (Some(signal), None),
             Some(Exit::Code(code)) => (None, Some(code)),
-            None => (None, None),
+            Some(Exit::Untold) | None => (None, None),
         };
         error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
     }
@@ -461,7 +461,7 @@ fn how_it_died(who: &str, exit: Option<Exit>) -> String {
     match exit {
         Some(Exit::Signal(signal)) => format!("{who} was killed by {}", signal_name(signal)),
         Some(Exit::Code(code)) => format!("{who} exited with code {code} in the middle of it"),
-        None => format!("{who} ended in the middle of it"),
+        Some(Exit::Untold) | None => format!("{who} ended in the middle of it"),
     }
 }
 
@@ -469,7 +469,7 @@ fn ended_before_ready(exit: Option<Exit>) -> String {
     let how = match exit {
         Some(Exit::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
         Some(Exit::Code(code)) => format!("exited with code {code}"),
-        None => "ended".to_string(),
+        Some(Exit::Untold) | None => "ended".to_string(),
     };
     format!(
         "a worker {how} before it was ready; does main() begin with procpool::init(), \

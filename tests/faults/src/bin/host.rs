@@ -16,6 +16,9 @@ fn main() {
         "no-descriptor" => no_descriptor(),
         "few-processes" => few_processes(&arguments[1]),
         "no-files" => no_files(&arguments[1]),
+        "waits-for-any" => waits_for_any(),
+        "ignores-sigchld" => ignores_sigchld(),
+        "signals-its-group" => signals_its_group(),
         "to-be-killed" => to_be_killed(&arguments[1]),
         other => panic!("there is no scenario {other:?}"),
     }
@@ -239,5 +242,63 @@ fn no_files(how: &str) {
     pool.submit(|q: procpool::Queue<u8>| q.put(&9).unwrap(), queue.clone()).unwrap().wait().unwrap();
     assert_eq!(queue.get().unwrap(), 9);
     drop(queue);
+    end(pool);
+}
+
+/// Workers crash, and the host may have taken what the kernel says about it.
+fn assert_deaths_are_told(pool: &Pool) {
+    for _ in 0..30 {
+        let error = pool.submit(crash, 1).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), Kind::Died, "{error}");
+        // The truth, or nothing: not a made-up exit code.
+        assert_eq!(error.exit_code(), None, "{error}");
+        assert!([None, Some(Signal::ABORT.as_raw())].contains(&error.signal()), "{error}");
+        assert_alive(pool);
+    }
+}
+
+/// A loop that reaps whatever there is, as init programs and careless hosts have.
+fn waits_for_any() {
+    std::thread::spawn(|| {
+        loop {
+            while sys::wait_any().is_some() {}
+            std::thread::yield_now();
+        }
+    });
+    let pool = pool(2);
+    assert_deaths_are_told(&pool);
+    end(pool);
+}
+
+/// The kernel then reaps every child by itself, and says nothing.
+fn ignores_sigchld() {
+    sys::ignore(libc::SIGCHLD, true);
+    let pool = pool(2);
+    assert_deaths_are_told(&pool);
+    let default = |()| std::process::Command::new("true").status().unwrap().success();
+    assert!(pool.submit(default, ()).unwrap().wait().unwrap(), "a worker has the default back");
+    let mut process = procpool::Process::spawn(double, 4).unwrap();
+    assert_eq!(process.join().unwrap(), 8);
+    let mut process = procpool::Process::spawn(crash, 4).unwrap();
+    assert_eq!(process.join().unwrap_err().kind(), Kind::Died);
+    end(pool);
+}
+
+/// As a terminal does at Ctrl-C and its like.
+fn signals_its_group() {
+    rustix::process::setsid().unwrap();
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1] {
+        sys::handle(signal);
+    }
+    let pool = pool(2);
+    assert_alive(&pool);
+    let futures: Vec<_> = (0..50).map(|n| pool.submit(nap, n).unwrap()).collect();
+    for signal in [Signal::INT, Signal::QUIT, Signal::HUP, Signal::TERM, Signal::USR1] {
+        rustix::process::kill_current_process_group(signal).unwrap();
+    }
+    for (n, future) in (0..).zip(futures) {
+        assert_eq!(future.wait().unwrap(), n);
+    }
+    assert_eq!(pool.stats().workers_died, 0);
     end(pool);
 }

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use procpool_faults::{guarded, storm};
+use procpool_faults::guarded;
+use procpool_faults::storm::{Target, kill_workers};
 
 fn main() {
     procpool::init();
@@ -15,7 +16,7 @@ fn main() {
     let mut left = tasks;
     while left > 0 {
         let slice = left.min(5_000);
-        guarded(|| storm::kill_workers(workers, slice, 50_000, Duration::from_millis(100), 0).report());
+        guarded(|| kill_workers(workers, slice, 50_000, (Duration::from_millis(100), Target::Any), 0).report());
         left -= slice;
     }
     println!("{tasks} tasks: none lost, none begun twice");
