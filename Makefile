@@ -22,7 +22,7 @@ bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
 	$(PROCPOOL) bench
 
-# Workers killed at random for a hundred thousand tasks: about an hour on two cores, bounded in time.
+# Workers killed at random for a hundred thousand tasks: minutes.
 soak:
 	$(CARGO) run --release --quiet -p procpool-faults --bin soak
 
