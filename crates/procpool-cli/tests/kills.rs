@@ -70,6 +70,11 @@ fn without_retries_each_kill_costs_at_most_the_file_at_hand() {
         let worker = worker.unwrap_or_else(|| panic!("nobody was killed for {failure}"));
         assert!(blamed.insert(*worker), "two files failed for one kill: {failure}");
     }
-    assert_eq!(whole_thumbnails(&place), FILES - failures.len());
+    // A worker may be killed between putting its thumbnail in place and saying so; then the thumbnail is there, and whole.
+    let made = whole_thumbnails(&place);
+    assert!((FILES - failures.len()..=FILES).contains(&made), "{made} thumbnails, {} failures", failures.len());
+    for done in ran.records().iter().filter(|r| r["ok"] == true) {
+        assert!(place.path(done["output"].as_str().expect("output")).exists(), "{done}");
+    }
     assert_eq!(ran.code, 1);
 }
