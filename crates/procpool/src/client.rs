@@ -60,12 +60,11 @@ impl Client {
         if self.engine.lock().pending() < most {
             return Ok(());
         }
-        if !wait || self.engine.is_own_thread() {
+        if !wait {
             let text = format!("{most} tasks are pending, and the pool takes no more");
             return Err(Error::new(Kind::WouldBlock, Blame::Caller, text));
         }
-        self.engine.wait_for_room(most);
-        Ok(())
+        self.engine.wait_for_room(most)
     }
 
     /// Hands a batch to the engine.

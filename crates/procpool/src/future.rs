@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,7 +72,7 @@ impl Shared {
 }
 
 impl Sink for Shared {
-    fn deliver(&self, _first: u64, delivery: Delivery) {
+    fn deliver(&self, _first: u64, delivery: Delivery) -> Option<Waker> {
         let (waiter, waker) = {
             let mut state = self.lock();
             state.delivery = Some(delivery);
@@ -83,11 +82,7 @@ impl Sink for Shared {
         if let Some(waiter) = waiter {
             waiter.unpark();
         }
-        if let Some(waker) = waker {
-            // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
-            // that thread nor the results of others with it.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        waker
     }
 }
 
@@ -141,9 +136,10 @@ impl<O: DeserializeOwned> Future<O> {
     /// Waits for the task to end.
     ///
     /// # Errors
-    /// Whatever became of the task instead of an output; see [`Kind`](crate::Kind).
+    /// Whatever became of the task instead of an output; see [`Kind`](crate::Kind). [`Kind::Usage`](crate::Kind::Usage) in
+    /// a waker that the pool's own thread calls: that thread must not wait for what only it does.
     pub fn wait(self) -> Result<O> {
-        self.engine.wait(&*self.shared, None);
+        self.engine.wait(&*self.shared, None)?;
         self.take()
     }
 
@@ -164,7 +160,10 @@ impl<O: DeserializeOwned> Future<O> {
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<O>> {
         let deadline = Instant::now().checked_add(timeout);
-        self.engine.wait(&*self.shared, deadline).then(|| self.take())
+        match self.engine.wait(&*self.shared, deadline) {
+            Ok(done) => done.then(|| self.take()),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn take(&self) -> Result<O> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::Thread;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,7 +62,7 @@ impl InboxState {
 }
 
 impl Sink for Inbox {
-    fn deliver(&self, first: u64, delivery: Delivery) {
+    fn deliver(&self, first: u64, delivery: Delivery) -> Option<Waker> {
         let waiter = {
             let mut state = self.lock();
             match &delivery {
@@ -82,6 +83,7 @@ impl Sink for Inbox {
         if let Some(waiter) = waiter {
             waiter.unpark();
         }
+        None
     }
 }
 
@@ -169,7 +171,11 @@ where
                 return None;
             }
             self.inbox.lock().wanted = self.yielded;
-            self.client.engine().wait(&*self.inbox, None);
+            if let Err(error) = self.client.engine().wait(&*self.inbox, None) {
+                self.inputs = None;
+                self.yielded = self.drawn;
+                return Some((self.drawn, Err(error)));
+            }
             self.take_delivery();
         }
     }

@@ -212,3 +212,59 @@ fn row_24_futures_that_outlive_their_pool() {
         assert_eq!(kind_of(poll_once(&mut awaited, Waker::noop()).unwrap()), Kind::Closed);
     });
 }
+
+#[test]
+fn row_24_waiting_in_a_waker_works_or_is_named() {
+    for waits in [false, true] {
+        guarded(|| {
+            let pool = Arc::new(pool(2));
+            let (sender, received) = std::sync::mpsc::channel();
+            let sender = Mutex::new(sender);
+            let inner = Arc::clone(&pool);
+            let then = waker(move || {
+                let outcome = inner.submit(double, 7).unwrap().wait();
+                let sum = inner.map(double, 0..10).try_fold(0, |sum, output| Ok(sum + output?));
+                sender.lock().unwrap().send((outcome, sum)).unwrap();
+            });
+            let mut first = pool.submit(sleep, 30).unwrap().into_future();
+            assert!(poll_once(&mut first, &then).is_none());
+            drop(then);
+            if waits {
+                // This thread receives the result, calls the waker, and goes on receiving inside of it.
+                assert_eq!(pool.submit(sleep, 60).unwrap().wait().unwrap(), 60);
+            }
+            let (outcome, sum): (procpool::Result<u64>, procpool::Result<u64>) = received.recv().unwrap();
+            // On a loaded machine the result may come before this thread waits; then the pool's own thread calls the waker.
+            match (outcome, sum) {
+                (Ok(outcome), Ok(sum)) => assert!(waits && (outcome, sum) == (14, 90)),
+                (Err(one), Err(other)) => {
+                    for error in [one, other] {
+                        assert_eq!(error.kind(), Kind::Usage);
+                        assert!(error.to_string().contains("the pool's own thread"), "{error}");
+                    }
+                }
+                mixed => panic!("{mixed:?}"),
+            }
+            assert_alive(&pool);
+            drop(first);
+            wait_until(|| Arc::strong_count(&pool) == 1);
+            end(Arc::into_inner(pool).unwrap());
+        });
+    }
+}
+
+#[test]
+fn row_24_a_shutdown_in_a_waker_of_the_thread_that_receives() {
+    guarded(|| {
+        let pool = Arc::new(pool(2));
+        let inner = Arc::clone(&pool);
+        let then = waker(move || inner.shutdown());
+        let mut first = pool.submit(sleep, 20).unwrap().into_future();
+        assert!(poll_once(&mut first, &then).is_none());
+        drop(then);
+        let last = pool.submit(sleep, 60).unwrap();
+        assert_eq!(last.wait().unwrap(), 60);
+        assert_eq!(kind_of(pool.submit(double, 1).and_then(|future| future.wait())), Kind::Closed);
+        drop(first);
+    });
+}

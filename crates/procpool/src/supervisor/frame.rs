@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
@@ -55,7 +56,9 @@ pub(crate) struct SharedBlob {
 /// Where results go. Called without any lock of the engine.
 pub(crate) trait Sink: Debug + Send + Sync {
     /// The tasks from number `first` on have ended like this.
-    fn deliver(&self, first: u64, delivery: Delivery);
+    /// Returns whom to wake: foreign code, which must run after everything that arrived together was delivered, since it
+    /// may wait for any of it.
+    fn deliver(&self, first: u64, delivery: Delivery) -> Option<Waker>;
 }
 
 /// How tasks ended.

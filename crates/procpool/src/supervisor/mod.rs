@@ -12,8 +12,10 @@ mod receive;
 mod thread;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -34,8 +36,6 @@ use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, W
 #[derive(Debug)]
 pub(crate) struct Engine {
     core: Mutex<Core>,
-    /// Signalled when nothing is left of a closed pool.
-    ended: Condvar,
     /// Rung for the thread that waits for a result.
     leader_bell: Bell,
     /// Whether that thread sleeps on its bell.
@@ -44,8 +44,8 @@ pub(crate) struct Engine {
     supervisor_bell: Bell,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     supervisor_id: std::sync::OnceLock<ThreadId>,
-    /// Threads that wait until fewer tasks are pending.
-    room_waiters: Mutex<Vec<std::thread::Thread>>,
+    /// Threads that wait for something other than a result: room for tasks, the end of the pool.
+    bystanders: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
     printer: Option<Arc<Printer>>,
     wear: Wear,
@@ -74,8 +74,8 @@ pub(crate) struct Core {
     accepted: u64,
     /// Who drains the result rings when a worker has something.
     listener: Listener,
-    /// Whether a thread that waits for a result does the receiving.
-    led: bool,
+    /// The thread that waits for a result and does the receiving.
+    leader: Option<ThreadId>,
     /// Threads that wait for a result while another one leads.
     followers: Vec<std::thread::Thread>,
     /// Until when the supervisor thread sleeps, if not for ever.
@@ -128,7 +128,7 @@ impl Engine {
                 starts: Vec::new(),
                 accepted: 0,
                 listener: Listener::Supervisor,
-                led: false,
+                leader: None,
                 followers: Vec::new(),
                 planned_wake: None,
                 start_error: None,
@@ -136,13 +136,12 @@ impl Engine {
                 over: false,
                 tasks: TaskCounts::default(),
             }),
-            ended: Condvar::new(),
             leader_bell: bell()?,
             leader_sleeps: AtomicBool::new(false),
             supervisor_bell: bell()?,
             supervisor: Mutex::new(None),
             supervisor_id: std::sync::OnceLock::new(),
-            room_waiters: Mutex::default(),
+            bystanders: Mutex::default(),
             launch,
             printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
             wear,
@@ -196,15 +195,19 @@ impl Engine {
             self.supervisor_bell.ring();
         }
         let delivered = !out.deliveries.is_empty();
-        for (sink, first, delivery) in out.deliveries {
-            sink.deliver(first, delivery);
-        }
+        let deliveries = out.deliveries.into_iter();
+        let wakers: Vec<Waker> = deliveries.filter_map(|(sink, first, it)| sink.deliver(first, it)).collect();
         if delivered {
-            self.tell_who_waits_for_room();
+            self.tell_bystanders();
         }
         // The leader may be waiting for just this, and only its bell wakes it.
         if delivered && self.leader_sleeps.load(SeqCst) {
             self.leader_bell.ring();
+        }
+        for waker in wakers {
+            // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
+            // that thread nor the results of others with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 
@@ -216,11 +219,7 @@ impl Engine {
         if self.is_own_thread() {
             return;
         }
-        let mut core = self.lock();
-        while !core.over {
-            core = self.ended.wait(core).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(core);
+        self.wait_for_end();
         let handle = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(handle) = handle {
             let _ = handle.join();
@@ -231,6 +230,11 @@ impl Engine {
     pub(crate) fn abandon(&self) {
         self.with(|core, now| core.sched.close(true, now));
         self.supervisor_bell.ring();
+    }
+
+    /// Whether this is the supervisor thread.
+    fn is_supervisor_thread(&self) -> bool {
+        self.supervisor_id.get() == Some(&std::thread::current().id())
     }
 
     /// Whether this is a thread of the pool itself, which must not wait for what it does itself.

@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::{Engine, Outbox};
+use crate::error::{Error, Result};
 use crate::ring::Listener;
 
 /// How long the leader looks by itself before it sleeps.
@@ -26,20 +27,39 @@ pub(crate) trait Waiting {
 
 impl Engine {
     /// Waits until `waiting` is done or `deadline` has passed; returns whether it is done.
-    pub(crate) fn wait(&self, waiting: &dyn Waiting, deadline: Option<Instant>) -> bool {
+    ///
+    /// # Errors
+    /// On the supervisor thread, which would wait for itself.
+    pub(crate) fn wait(&self, waiting: &dyn Waiting, deadline: Option<Instant>) -> Result<bool> {
         loop {
             if waiting.is_done() {
-                return true;
+                return Ok(true);
             }
             if past(deadline) {
-                return false;
+                return Ok(false);
             }
+            if self.is_supervisor_thread() {
+                return Err(Error::usage(
+                    "this waker runs on the pool's own thread and must not wait for the pool; let another thread wait",
+                ));
+            }
+            let me = thread::current().id();
             let mut core = self.lock();
-            if !core.led {
-                core.led = true;
-                core.listen(Listener::Awake);
-                drop(core);
-                return self.lead(waiting, deadline);
+            match core.leader {
+                Some(leader) if leader != me => {}
+                None => {
+                    core.leader = Some(me);
+                    core.listen(Listener::Awake);
+                    drop(core);
+                    let done = self.lead(waiting, deadline);
+                    self.step_down();
+                    return Ok(done || waiting.is_done());
+                }
+                Some(_) => {
+                    // A waker that this thread has called while it leads: it goes on leading in here.
+                    drop(core);
+                    return Ok(self.lead(waiting, deadline));
+                }
             }
             core.followers.push(thread::current());
             drop(core);
@@ -50,7 +70,7 @@ impl Engine {
     fn follow(&self, waiting: &dyn Waiting, deadline: Option<Instant>) {
         waiting.set_waiter(Some(thread::current()));
         // The token that `unpark` leaves makes this safe against everything that happens before it.
-        while !waiting.is_done() && !past(deadline) && self.lock().led {
+        while !waiting.is_done() && !past(deadline) && self.lock().leader.is_some() {
             match deadline {
                 None => thread::park(),
                 Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
@@ -67,15 +87,13 @@ impl Engine {
         loop {
             let drained = self.drain();
             if waiting.is_done() {
-                self.step_down();
                 return true;
             }
             if drained {
                 since = Instant::now();
             }
             if past(deadline) {
-                self.step_down();
-                return waiting.is_done();
+                return false;
             }
             polls += 1;
             if polls % POLLS_PER_YIELD != 0 {
@@ -124,7 +142,7 @@ impl Engine {
     fn step_down(&self) {
         let heir = {
             let mut core = self.lock();
-            core.led = false;
+            core.leader = None;
             // Also with an heir: its own result may have come, and then it does not lead.
             core.listen(Listener::Supervisor);
             if core.has_results() {
@@ -151,22 +169,45 @@ impl Waiting for Room<'_> {
     }
 
     fn set_waiter(&self, waiter: Option<Thread>) {
-        let mut waiters = self.engine.room_waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        match waiter {
-            Some(waiter) => waiters.push(waiter),
-            None => waiters.retain(|waiter| waiter.id() != thread::current().id()),
-        }
+        self.engine.set_bystander(waiter);
+    }
+}
+
+/// Waits until nothing is left of a closed pool.
+struct End<'e>(&'e Engine);
+
+impl Waiting for End<'_> {
+    fn is_done(&self) -> bool {
+        self.0.lock().over
+    }
+
+    fn set_waiter(&self, waiter: Option<Thread>) {
+        self.0.set_bystander(waiter);
     }
 }
 
 impl Engine {
     /// Waits until fewer than `most` tasks are pending.
-    pub(crate) fn wait_for_room(&self, most: u64) {
-        self.wait(&Room { engine: self, most }, None);
+    pub(crate) fn wait_for_room(&self, most: u64) -> Result<()> {
+        self.wait(&Room { engine: self, most }, None).map(drop)
     }
 
-    pub(super) fn tell_who_waits_for_room(&self) {
-        for waiter in &*self.room_waiters.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Waits until nothing is left of a closed pool; not on a thread of the pool.
+    pub(super) fn wait_for_end(&self) {
+        let _ = self.wait(&End(self), None);
+    }
+
+    fn set_bystander(&self, waiter: Option<Thread>) {
+        let mut bystanders = self.bystanders.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiter {
+            Some(waiter) => bystanders.push(waiter),
+            None => bystanders.retain(|waiter| waiter.id() != thread::current().id()),
+        }
+    }
+
+    /// Wakes those who wait for something other than a result, to look again.
+    pub(super) fn tell_bystanders(&self) {
+        for waiter in &*self.bystanders.lock().unwrap_or_else(PoisonError::into_inner) {
             waiter.unpark();
         }
     }

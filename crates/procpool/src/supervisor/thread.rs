@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::link::{Link, Word};
@@ -46,10 +47,10 @@ fn supervise(engine: &Engine, poller: &Poller) {
 
         let (timeout, over) = {
             let mut core = engine.lock();
-            if !core.led {
+            if core.leader.is_none() {
                 core.listen(Listener::Supervisor);
             }
-            let busy = core.has_results() && !core.led || !core.starts.is_empty();
+            let busy = core.has_results() && core.leader.is_none() || !core.starts.is_empty();
             (core.plan(engine.now(), busy, engine), core.sched.is_over())
         };
         if over {
@@ -57,7 +58,10 @@ fn supervise(engine: &Engine, poller: &Poller) {
                 printer.close();
             }
             engine.lock().over = true;
-            engine.ended.notify_all();
+            engine.tell_bystanders();
+            if engine.leader_sleeps.load(SeqCst) {
+                engine.leader_bell.ring();
+            }
             return;
         }
         let ready = match poller.wait(timeout) {
