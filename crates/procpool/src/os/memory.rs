@@ -97,10 +97,15 @@ impl Drop for Mapping {
 pub(crate) struct Frozen(Mapping);
 
 impl Frozen {
-    /// Maps the whole of `fd`, checking first that it is sealed against every change.
+    /// Maps the whole of `fd`, checking first that it is sealed against every change and no larger than what half of this
+    /// machine's memory holds: a sparse file of any size costs its maker nothing, but its reader everything.
     pub(crate) fn map(fd: impl AsFd) -> io::Result<Self> {
         require_seals(fd.as_fd(), FIXED_SIZE | SealFlags::WRITE)?;
         let size = size_of_file(fd.as_fd())?;
+        if size > half_of_memory() {
+            let text = format!("its {size} bytes are more than half of this machine's memory");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
         let len = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
         Ok(Self(Mapping::map(fd.as_fd(), len, ProtFlags::READ)?))
     }
@@ -111,6 +116,14 @@ impl Frozen {
         // mapped for as long as `self` lives.
         unsafe { std::slice::from_raw_parts(self.0.ptr.as_ptr(), self.0.len) }
     }
+}
+
+fn half_of_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    // The field is as wide as a register.
+    #[allow(clippy::useless_conversion)]
+    let total = u64::try_from(system.totalram).unwrap_or(u64::MAX);
+    total.saturating_mul(u64::from(system.mem_unit)) / 2
 }
 
 fn size_of_file(fd: BorrowedFd<'_>) -> io::Result<u64> {
@@ -147,6 +160,14 @@ mod tests {
         let fd = create_growing("test").unwrap();
         assert!(Frozen::map(&fd).is_err());
         assert!(Mapping::writable(&fd, 0).is_err());
+    }
+
+    #[test]
+    fn a_hole_larger_than_memory_is_refused() {
+        let fd = create_growing("test").unwrap();
+        rustix::fs::ftruncate(&fd, half_of_memory() + 1).unwrap();
+        fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::WRITE).unwrap();
+        assert_eq!(Frozen::map(&fd).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

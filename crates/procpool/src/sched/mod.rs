@@ -33,6 +33,8 @@ const MILLISECOND: Nanos = 1_000_000;
 const DENIALS: u32 = 8;
 /// How many workers in a row may fail to start before the pool gives up.
 const START_TRIES: u32 = 3;
+/// How long it then refuses tasks before it tries again.
+const PAUSE: Nanos = 1000 * MILLISECOND;
 
 /// Why a worker was ended by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +122,8 @@ pub(crate) struct Sched<P> {
     target: usize,
     closing: Closing,
     failed_starts: u32,
+    /// When the pool last gave up starting workers.
+    broken_since: Nanos,
     /// How many tasks a worker may be given in its life.
     tasks_per_worker: Option<u64>,
     look_ahead: LookAhead,
@@ -138,6 +142,7 @@ impl<P: Clone> Sched<P> {
             target,
             closing: Closing::No,
             failed_starts: 0,
+            broken_since: 0,
             tasks_per_worker: None,
             look_ahead: LookAhead::default(),
             counts: Counts::default(),
@@ -175,7 +180,11 @@ impl<P: Clone> Sched<P> {
             return Err(Failure::Closed);
         }
         if self.is_broken() {
-            return Err(Failure::NoWorker);
+            if now < self.broken_since.saturating_add(PAUSE) {
+                return Err(Failure::NoWorker);
+            }
+            // What was in the way may have passed: one more try.
+            self.failed_starts = START_TRIES - 1;
         }
         let range = (0, spec.items);
         let priority = spec.priority;
@@ -316,6 +325,7 @@ impl<P: Clone> Sched<P> {
             if busy { self.blame(front, worker, w.doom) } else { self.requeue(front) }
         }
         if self.is_broken() {
+            self.broken_since = now;
             self.fail_queued(Failure::NoWorker);
         }
         self.dispatch(now);

@@ -307,14 +307,16 @@ fn three_failed_starts_end_the_waiting() {
     assert!(t.actions().is_empty(), "one is still on its way");
     t.sched.died(WorkerId(3), false, 0);
     assert_eq!(t.actions(), ["fail a[0..1] NoWorker at attempt 1", "fail b[0..1] NoWorker at attempt 1"]);
-    assert_eq!(
-        t.sched.submit(
-            'c',
-            Spec { items: 1, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 },
-            0
-        ),
-        Err(Failure::NoWorker)
-    );
+    let spec = Spec { items: 1, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 };
+    assert_eq!(t.sched.submit('c', spec.clone(), PAUSE - 1), Err(Failure::NoWorker));
+    assert!(t.sched.submit('d', spec.clone(), PAUSE).is_ok());
+    assert_eq!(t.actions(), ["start 4"], "one more try after a pause");
+    t.sched.died(WorkerId(4), false, PAUSE);
+    assert_eq!(t.actions(), ["fail d[0..1] NoWorker at attempt 1"]);
+    assert_eq!(t.sched.submit('e', spec.clone(), PAUSE + 1), Err(Failure::NoWorker));
+    assert!(t.sched.submit('f', spec, 2 * PAUSE).is_ok());
+    t.sched.ready(WorkerId(5), 2 * PAUSE);
+    assert_eq!(t.actions(), ["start 5", "send f[0..1] to 5"], "what was in the way has passed");
 }
 
 #[test]
