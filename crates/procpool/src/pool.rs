@@ -104,7 +104,8 @@ impl PoolBuilder {
 
     /// A function that each worker runs before its first task: to load a model, open a connection, set the locale.
     ///
-    /// If it fails or panics in three workers in a row, all tasks end with [`Kind::Start`] and its reason.
+    /// If it fails or panics in three workers in a row, all tasks end with [`Kind::Start`] and its reason; a second later the
+    /// pool tries again.
     ///
     /// ```
     /// # fn main() -> procpool::Result<()> {
