@@ -48,6 +48,7 @@ mod attach;
 mod call;
 mod client;
 mod error;
+mod events;
 mod future;
 mod map;
 mod options;
@@ -65,6 +66,7 @@ mod worker;
 
 pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
+pub use events::{Event, Record};
 pub use future::{Future, Outcome};
 pub use map::{Map, MapUnordered};
 pub use options::TaskOptions;

@@ -10,6 +10,7 @@ use crate::attach;
 use crate::call::{self, Setup};
 use crate::client::{Batch, Client, NO_LIMITS_ON_THREADS, require_init};
 use crate::error::{Blame, Error, Kind, Result};
+use crate::events::{Listener, Record};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
 use crate::options::TaskOptions;
@@ -78,6 +79,7 @@ pub struct PoolBuilder {
     max_pending: Option<u64>,
     wear: Wear,
     output: Output,
+    events: Option<Listener>,
     start_timeout: Duration,
 }
 
@@ -183,6 +185,14 @@ impl PoolBuilder {
         self
     }
 
+    /// Calls `listener` with everything that happens to tasks and workers; see [`Event`](crate::Event). It is called by
+    /// whichever thread finds out, several at once maybe, and the sooner it returns the better. Nothing is noted while
+    /// nobody listens.
+    pub fn events(mut self, listener: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        self.events = Some(Listener(Arc::new(listener)));
+        self
+    }
+
     /// What happens to what workers print. Default: [`Output::PassThrough`].
     ///
     /// ```
@@ -234,8 +244,11 @@ impl PoolBuilder {
         };
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
-        let client =
-            Client::new(Engine::start(self.workers, launch, self.wear, &output)?, self.options, self.max_pending);
+        let client = Client::new(
+            Engine::start(self.workers, launch, self.wear, &output, self.events)?,
+            self.options,
+            self.max_pending,
+        );
         Ok(Pool { client, submitted: AtomicU64::new(0) })
     }
 }
@@ -304,6 +317,7 @@ impl Pool {
             max_pending: None,
             wear: Wear::default(),
             output: Output::default(),
+            events: None,
             start_timeout: Duration::from_secs(60),
         }
     }
@@ -475,7 +489,7 @@ impl Pool {
     /// Changes the number of workers, at least 1, also while tasks run: more start as tasks need them, superfluous ones
     /// finish their task and end.
     pub fn resize(&self, workers: usize) {
-        self.client.engine().with(|core, now| core.sched.resize(workers.max(1), now));
+        self.client.engine().resize(workers.max(1));
     }
 
     /// The process ids of the workers that are there now, in ascending order. Empty for threads.

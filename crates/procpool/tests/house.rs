@@ -11,18 +11,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("sched", &[]),
     ("error", &[]),
+    ("events", &["error"]),
     ("ring", &["os"]),
     ("attach", &["os"]),
     ("call", &["attach", "error", "os", "wire"]),
     ("worker", &["attach", "call", "os", "ring", "wire"]),
-    ("supervisor", &["attach", "call", "error", "os", "ring", "sched", "wire", "worker"]),
+    ("supervisor", &["attach", "call", "error", "events", "os", "ring", "sched", "wire", "worker"]),
     ("options", &["error", "sched"]),
     ("client", &["attach", "call", "error", "options", "os", "ring", "sched", "supervisor", "wire"]),
     ("future", &["error", "sched", "supervisor"]),
     ("map", &["call", "client", "error", "options", "sched", "supervisor"]),
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
-    ("pool", &["attach", "call", "client", "error", "future", "map", "options", "supervisor", "worker"]),
+    ("pool", &["attach", "call", "client", "error", "events", "future", "map", "options", "supervisor", "worker"]),
 ];
 
 const UNSAFE_ROOMS: &[&str] = &["os", "ring", "call"];

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{
@@ -28,11 +29,13 @@ pub(crate) enum Exit {
 pub(crate) struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Its pid may be somebody else's now.
+    reaped: AtomicBool,
 }
 
 impl Child {
-    /// Runs this very program again, with `argv0` and `argument` as its command line and `stdin` as descriptor 0. Streams that are not
-    /// given are inherited.
+    /// Runs this very program again, with `argv0` and `argument` as its command line and `stdin` as descriptor 0. Streams
+    /// that are not given are inherited.
     ///
     /// The executable is opened through `/proc/self/exe`, which is the file that is running now even if its path holds
     /// another one. No code of ours runs between fork and exec.
@@ -54,7 +57,7 @@ impl Child {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         // The child is not reaped before this, so its pid still names it.
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false) }),
             Err(e) => {
                 let mut child = child;
                 let _ = child.kill();
@@ -73,10 +76,12 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Ends every process of its group that is left. Must come before [`Child::reap`]: until then the pid, and so the
+    /// Ends every process of its group that is left. Does nothing after [`Child::reap`]: until then the pid, and so the
     /// group, cannot be anybody else's.
     pub(crate) fn kill_group(&self) {
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        if !self.reaped.load(Relaxed) {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
     }
 
     /// How it ended, or `None` while it runs. Gives the answer once.
@@ -97,10 +102,25 @@ impl Child {
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) => None,
             Ok(Some(status)) => {
+                self.reaped.store(true, Relaxed);
                 Some(status.exit_status().map_or(Exit::Signal(status.terminating_signal().unwrap_or(0)), Exit::Code))
             }
             // Somebody else reaped it (a host that waits for any child): it has ended, and nobody will say how.
-            Err(_) => Some(Exit::Untold),
+            Err(_) => {
+                self.reaped.store(true, Relaxed);
+                Some(Exit::Untold)
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    /// Leaves nothing of a child that nobody has waited for: one whose start went wrong half way.
+    fn drop(&mut self) {
+        if !self.reaped.load(Relaxed) {
+            self.kill();
+            self.kill_group();
+            self.wait_id(WaitIdOptions::EXITED);
         }
     }
 }
@@ -178,4 +198,26 @@ pub(crate) fn cpu_time(pid: u32) -> Option<u64> {
         return None;
     }
     u64::try_from(time.tv_sec).ok()?.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_nobody_waited_for_leaves_nothing() {
+        let (ours, theirs) = crate::os::socket::Socket::pair().unwrap();
+        // The test binary knows no such argument's test, lists none and ends, or is still starting: both are ended here.
+        let child = Child::start(
+            OsStr::new("child"),
+            OsStr::new("--list"),
+            theirs.into_fd(),
+            Some(std::fs::File::options().write(true).open("/dev/null").unwrap().into()),
+            None,
+        );
+        let pid = child.as_ref().unwrap().pid();
+        drop(child);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        drop(ours);
+    }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::output::Pipe;
-use super::{Delivery, Frame, Large, Origin, Outbox, Results, TaskCounts, frame::number_of};
+use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
-use crate::sched::{FrameId, Nanos, Sched, WorkerId};
+use crate::sched::{FrameId, Nanos, WorkerId};
 use crate::wire::control::{self, BLOB_MAX, Blob, ToParent, ToWorker};
 use crate::wire::items::{Status, index_results};
 
@@ -116,6 +116,11 @@ impl Link {
     /// Whether something was sent to it that has not ended.
     pub(super) fn is_busy(&self) -> bool {
         !self.sent.is_empty()
+    }
+
+    /// Whether it has said that it cannot start.
+    pub(super) fn is_unable(&self) -> bool {
+        self.unable
     }
 
     pub(super) fn is_starting(&self) -> bool {
@@ -288,37 +293,22 @@ impl Link {
     }
 
     /// Takes every published result.
-    pub(super) fn drain(
-        &mut self,
-        worker: WorkerId,
-        sched: &mut Sched<Arc<Frame>>,
-        tasks: &mut TaskCounts,
-        now: Nanos,
-        out: &mut Outbox,
-    ) -> Result<(), Breach> {
+    pub(super) fn drain(&mut self, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
         if self.sent.is_empty() {
             return Ok(());
         }
         let mut taken = false;
         while let Some(committed) = self.results.pop()? {
             taken = true;
-            self.accept(committed, worker, sched, tasks, now, out)?;
+            self.accept(committed, worker, books)?;
         }
         if taken && self.region.take_worker_sleep(FULL) {
-            out.wakes.push(self.region.clone());
+            books.out.wakes.push(self.region.clone());
         }
         Ok(())
     }
 
-    fn accept(
-        &mut self,
-        committed: Committed,
-        worker: WorkerId,
-        sched: &mut Sched<Arc<Frame>>,
-        tasks: &mut TaskCounts,
-        now: Nanos,
-        out: &mut Outbox,
-    ) -> Result<(), Breach> {
+    fn accept(&mut self, committed: Committed, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
         let Committed { frame, first, items, run_ns, bytes } = committed;
         let index = index_results(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
         let mut attached = BTreeMap::new();
@@ -329,41 +319,36 @@ impl Link {
             let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
             attached.insert(number, large);
         }
-        let delivered = sched.finished(worker, FrameId(frame), first, items, run_ns, now).map_err(Breach)?;
+        let delivered =
+            books.sched.finished(worker, FrameId(frame), first, items, run_ns, books.now).map_err(Breach)?;
         if self.sent.front().is_some_and(|sent| sent.end == first + items) {
             self.sent.pop_front();
         }
         let failed = index.iter().filter(|(status, _)| !matches!(status, Status::Ok | Status::Attached)).count();
-        tasks.failed += failed as u64;
-        tasks.ok += (index.len() - failed) as u64;
+        books.tasks.failed += failed as u64;
+        books.tasks.ok += (index.len() - failed) as u64;
         let frame = delivered.payload;
         let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
-        let results = Results { bytes, items: index, attached, origin, run_ns };
         let first_index = frame.first_index + u64::from(first);
-        out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
+        books.note_ends(&index, first_index, origin, run_ns);
+        let results = Results { bytes, items: index, attached, origin, run_ns };
+        books.out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
         Ok(())
     }
 
     /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a
     /// task. What does not fit together is not believed, and then it was running whatever it had claimed.
-    pub(super) fn last_words(
-        &mut self,
-        worker: WorkerId,
-        sched: &mut Sched<Arc<Frame>>,
-        tasks: &mut TaskCounts,
-        now: Nanos,
-        out: &mut Outbox,
-    ) -> bool {
-        let drained = self.drain(worker, sched, tasks, now, out);
+    pub(super) fn last_words(&mut self, worker: WorkerId, books: &mut Books<'_>) -> bool {
+        let drained = self.drain(worker, books);
         let Some(front) = self.sent.front() else { return false };
         if !self.tasks.is_claimed(front.slot) {
             return false;
         }
-        if drained.is_err() || sched.is_in_breach(worker) {
+        if drained.is_err() || books.sched.is_in_breach(worker) {
             return true;
         }
         let (frame, end) = (front.frame, front.end);
-        let Some((_, next, _)) = sched.front(worker) else { return true };
+        let Some((_, next, _)) = books.sched.front(worker) else { return true };
         let Ok(open) = self.results.open_result() else { return true };
         let (done, running) = (open.done, open.running);
         if done.frame != frame.0 || done.first != next {
@@ -373,7 +358,7 @@ impl Link {
             return true;
         }
         let finished = done.items;
-        if finished > 0 && self.accept(done, worker, sched, tasks, now, out).is_err() {
+        if finished > 0 && self.accept(done, worker, books).is_err() {
             return true;
         }
         (running || self.results.was_carrying()) && finished < end - next

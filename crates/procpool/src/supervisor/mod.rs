@@ -4,6 +4,7 @@
 //! Everything shared is in [`Core`], behind one lock. What may call foreign code or the kernel (completing a future,
 //! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
 
+mod books;
 mod frame;
 mod launch;
 mod link;
@@ -19,6 +20,7 @@ use std::task::Waker;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
+use books::Books;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
@@ -27,6 +29,7 @@ pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
 
 use crate::error::{Blame, Error, Kind, Result};
+use crate::events::{self, Event, Log, Record};
 use crate::os::bell::{Bell, futex_wake};
 use crate::os::process::{Exit, signal_name};
 use crate::ring::{Breach, Listener, Region};
@@ -48,6 +51,7 @@ pub(crate) struct Engine {
     bystanders: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
     printer: Option<Arc<Printer>>,
+    events: Option<events::Listener>,
     wear: Wear,
     epoch: Instant,
 }
@@ -85,6 +89,7 @@ pub(crate) struct Core {
     /// The worker whose death is being reported.
     obituary: Option<(WorkerId, Obituary)>,
     over: bool,
+    log: Log,
     tasks: TaskCounts,
 }
 
@@ -110,6 +115,7 @@ pub(crate) struct Outbox {
     deliveries: Vec<(Arc<dyn Sink>, u64, Delivery)>,
     wakes: Vec<Region>,
     ring_supervisor: bool,
+    records: Vec<Record>,
 }
 
 /// How often memory and CPU time are looked at.
@@ -117,7 +123,13 @@ const WATCH: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Starts the supervisor thread of a pool. No worker is started before there is a task.
-    pub(crate) fn start(workers: usize, launch: Launch, wear: Wear, output: &Output) -> Result<Arc<Self>> {
+    pub(crate) fn start(
+        workers: usize,
+        launch: Launch,
+        wear: Wear,
+        output: &Output,
+        events: Option<events::Listener>,
+    ) -> Result<Arc<Self>> {
         let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
         let mut sched = Sched::new(workers);
         sched.set_tasks_per_worker(wear.tasks);
@@ -134,6 +146,7 @@ impl Engine {
                 start_error: None,
                 obituary: None,
                 over: false,
+                log: Log::new(events.is_some()),
                 tasks: TaskCounts::default(),
             }),
             leader_bell: bell()?,
@@ -144,6 +157,7 @@ impl Engine {
             bystanders: Mutex::default(),
             launch,
             printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
+            events,
             wear,
             epoch: Instant::now(),
         });
@@ -164,11 +178,15 @@ impl Engine {
 
     /// Does `change` under the lock, then everything that follows from it.
     pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Core, Nanos) -> R) -> R {
+        self.with_outbox(|core, now, _| change(core, now))
+    }
+
+    fn with_outbox<R>(&self, change: impl FnOnce(&mut Core, Nanos, &mut Outbox) -> R) -> R {
         let mut out = Outbox::default();
         let result = {
             let mut core = self.lock();
             let now = self.now();
-            let result = change(&mut core, now);
+            let result = change(&mut core, now, &mut out);
             core.pump(now, &mut out);
             result
         };
@@ -178,24 +196,25 @@ impl Engine {
 
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
-        self.with(|core, now| {
-            let items = u64::from(spec.items);
-            let frame = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
-            core.accepted += items;
-            Ok(frame)
+        self.with_outbox(|core, now, out| {
+            let (count, first, function) = (spec.items, frame.first_index, frame.function.name);
+            let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
+            core.accepted += u64::from(count);
+            core.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
+            Ok(id)
         })
     }
 
     /// Does what was put off until the lock was released.
-    fn flush(&self, out: Outbox) {
-        for region in out.wakes {
+    fn flush(&self, mut out: Outbox) {
+        for region in out.wakes.drain(..) {
             futex_wake(region.worker_word());
         }
         if out.ring_supervisor {
             self.supervisor_bell.ring();
         }
         let delivered = !out.deliveries.is_empty();
-        let deliveries = out.deliveries.into_iter();
+        let deliveries = out.deliveries.drain(..);
         let wakers: Vec<Waker> = deliveries.filter_map(|(sink, first, it)| sink.deliver(first, it)).collect();
         if delivered {
             self.tell_bystanders();
@@ -203,6 +222,11 @@ impl Engine {
         // The leader may be waiting for just this, and only its bell wakes it.
         if delivered && self.leader_sleeps.load(SeqCst) {
             self.leader_bell.ring();
+        }
+        if let Some(listener) = &self.events {
+            for record in &out.records {
+                let _ = catch_unwind(AssertUnwindSafe(|| (listener.0)(record)));
+            }
         }
         for waker in wakers {
             // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
@@ -214,8 +238,7 @@ impl Engine {
     /// Closes the pool and waits until nothing of it is left. On a thread of its own (a callback dropped the pool)
     /// there is no waiting: the thread ends right after.
     pub(crate) fn close(&self, at_once: bool) {
-        self.with(|core, now| core.sched.close(at_once, now));
-        self.supervisor_bell.ring();
+        self.shut(at_once);
         if self.is_own_thread() {
             return;
         }
@@ -228,8 +251,23 @@ impl Engine {
 
     /// Closes the pool at once without waiting; its threads end when their tasks do.
     pub(crate) fn abandon(&self) {
-        self.with(|core, now| core.sched.close(true, now));
+        self.shut(true);
+    }
+
+    fn shut(&self, at_once: bool) {
+        self.with_outbox(|core, now, out| {
+            core.log.note(now, &mut out.records, || Event::Closed { at_once });
+            core.sched.close(at_once, now);
+        });
         self.supervisor_bell.ring();
+    }
+
+    /// Changes the number of workers.
+    pub(crate) fn resize(&self, workers: usize) {
+        self.with_outbox(|core, now, out| {
+            core.log.note(now, &mut out.records, || Event::Resized { workers });
+            core.sched.resize(workers, now);
+        });
     }
 
     /// Whether this is the supervisor thread.
@@ -297,6 +335,15 @@ impl Core {
                     let error = self
                         .error_of(failure, worker.map(|w| (w, &*payload)), attempt)
                         .with_task(payload.function.name, index);
+                    self.log.note(now, &mut out.records, || Event::TasksEnded {
+                        function: payload.function.name.into(),
+                        first: index,
+                        count: 1,
+                        failure: Some(error.kind()),
+                        attempt,
+                        pid: error.pid(),
+                        run_ns: None,
+                    });
                     out.deliveries.push((Arc::clone(&payload.sink), index, Delivery::Failed(error)));
                     self.tasks.failed += 1;
                 }
@@ -319,6 +366,14 @@ impl Core {
             Ok(false) => return self.sched.refused(worker, frame),
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
+        let pid = link.pid();
+        self.log.note(now, &mut out.records, || Event::TasksSent {
+            function: payload.function.name.into(),
+            first: payload.first_index + u64::from(range.0),
+            count: range.1 - range.0,
+            worker: worker.0,
+            pid,
+        });
         if link.region().take_worker_sleep(crate::ring::SLEEPING) {
             out.wakes.push(link.region().clone());
         }
@@ -335,8 +390,10 @@ impl Core {
     /// Takes all results that the workers have published, and does what follows.
     fn drain(&mut self, now: Nanos, out: &mut Outbox) {
         let mut breaches = Vec::new();
-        for (&worker, link) in &mut self.links {
-            if let Err(Breach(what)) = link.drain(worker, &mut self.sched, &mut self.tasks, now, out) {
+        let Self { links, sched, tasks, log, .. } = self;
+        let mut books = Books { sched, tasks, log, out, now };
+        for (&worker, link) in links {
+            if let Err(Breach(what)) = link.drain(worker, &mut books) {
                 breaches.push((worker, what));
             }
         }
@@ -368,10 +425,20 @@ impl Core {
     /// The worker is gone: takes what it left, then tells the scheduler.
     fn bury(&mut self, worker: WorkerId, now: Nanos, out: &mut Outbox) {
         let Some(mut link) = self.links.remove(&worker) else { return };
-        let running = link.last_words(worker, &mut self.sched, &mut self.tasks, now, out);
+        let Self { sched, tasks, log, .. } = self;
+        let running = link.last_words(worker, &mut Books { sched, tasks, log, out, now });
         let exit = link.reap();
+        let (signal, exit_code) = told(exit);
+        let pid = link.pid();
+        self.log.note(now, &mut out.records, || Event::WorkerEnded {
+            worker: worker.0,
+            pid,
+            signal,
+            exit_code,
+            busy: running,
+        });
         let stderr = link.last_printed();
-        if link.is_starting() && self.start_error.is_none() {
+        if link.is_starting() && !link.is_unable() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
         self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr }));
@@ -425,11 +492,7 @@ impl Core {
             }
             Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
         };
-        let (signal, code) = match exit {
-            Some(Exit::Signal(signal)) => (Some(signal), None),
-            Some(Exit::Code(code)) => (None, Some(code)),
-            Some(Exit::Untold) | None => (None, None),
-        };
+        let (signal, code) = told(exit);
         error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
     }
 
@@ -479,4 +542,13 @@ fn ended_before_ready(exit: Option<Exit>) -> String {
         "a worker {how} before it was ready; does main() begin with procpool::init(), \
          and a test binary have procpool::init_in_tests!()?"
     )
+}
+
+/// The signal and the exit code of an end, as far as they are known.
+fn told(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Signal(signal)) => (Some(signal), None),
+        Some(Exit::Code(code)) => (None, Some(code)),
+        Some(Exit::Untold) | None => (None, None),
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::link::{Link, Word};
 use super::{Core, Engine, Outbox, WATCH, Wear};
 use crate::error::{Blame, Error, Kind, Result};
+use crate::events::Event;
 use crate::os::{poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
 use crate::sched::{Doom, Nanos, WorkerId};
@@ -101,8 +102,10 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
                     }
                 }
             });
-        engine.with(|core, now| match link {
+        engine.with_outbox(|core, now, out| match link {
             Ok(link) => {
+                let pid = link.pid();
+                core.log.note(now, &mut out.records, || Event::WorkerStarted { worker: worker.0, pid });
                 if core.sched.is_doomed(worker) {
                     // That was decided while its process was being started.
                     link.kill();
@@ -132,7 +135,10 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
         let mut closed = false;
         for word in words {
             match word {
-                Word::Ready => core.sched.ready(worker, now),
+                Word::Ready => {
+                    core.log.note(now, &mut out.records, || Event::WorkerReady { worker: worker.0 });
+                    core.sched.ready(worker, now);
+                }
                 Word::Unable(reason) => {
                     let text = format!("a worker cannot start: {reason}");
                     core.start_error = Some(Error::new(Kind::Start, Blame::Caller, text));
