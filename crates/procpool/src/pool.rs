@@ -80,6 +80,7 @@ pub struct PoolBuilder {
     wear: Wear,
     output: Output,
     events: Option<Listener>,
+    grace: Duration,
     start_timeout: Duration,
 }
 
@@ -216,6 +217,13 @@ impl PoolBuilder {
         self
     }
 
+    /// How long a worker whose task is cancelled or takes too long may clean up: it gets SIGTERM, which ends it unless its
+    /// task has set up something else, and SIGKILL this much later. Default: 100 ms. Zero: SIGKILL at once.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
     /// How long a worker may take to start, its initializer included. Default: 60 s.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
@@ -245,7 +253,7 @@ impl PoolBuilder {
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
         let client = Client::new(
-            Engine::start(self.workers, launch, self.wear, &output, self.events)?,
+            Engine::start(self.workers, launch, self.wear, &output, self.events, self.grace)?,
             self.options,
             self.max_pending,
         );
@@ -318,6 +326,7 @@ impl Pool {
             wear: Wear::default(),
             output: Output::default(),
             events: None,
+            grace: Duration::from_millis(100),
             start_timeout: Duration::from_secs(60),
         }
     }

@@ -1,5 +1,7 @@
 //! The system calls that make things go wrong.
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
 use rustix::process::{Pid, Signal};
 
 /// Sends a signal by pid; whether there was such a process.
@@ -62,15 +64,25 @@ pub fn ignore(signal: i32, ignored: bool) {
     unsafe { libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
 }
 
-/// Has a handler that does nothing run for a signal; interrupted calls are not restarted.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+/// Has a handler that only counts run for a signal; interrupted calls are not restarted.
 pub fn handle(signal: i32) {
-    extern "C" fn nothing(_: i32) {}
-    // SAFETY: the handler is async-signal-safe, since it does nothing; the rest of the struct is zero, which is valid.
+    extern "C" fn count(_: i32) {
+        HANDLED.fetch_add(1, SeqCst);
+    }
+    // SAFETY: the handler is async-signal-safe, since it only adds to an atomic; the rest of the struct is zero, which is
+    // valid.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as extern "C" fn(i32) as usize;
+        action.sa_sigaction = count as extern "C" fn(i32) as usize;
         libc::sigaction(signal, &action, std::ptr::null_mut());
     }
+}
+
+/// How often that handler has run in this process.
+pub fn handled() -> u32 {
+    HANDLED.load(SeqCst)
 }
 
 /// Waits for any child at all, as careless host programs do. Returns its pid.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use procpool::{Blame, Kind, Pool};
+use procpool::{Blame, Kind, Pool, TaskOptions};
 use procpool_faults::notes::{Notes, note};
 use procpool_faults::storm::{Target, kill_workers};
 use procpool_faults::{assert_alive, double, end, guarded, host, sys, wait_until};
@@ -171,6 +171,46 @@ fn row_04_a_stopped_worker_an_endless_loop_and_one_that_ignores_signals() {
         assert_eq!(pool.stats().workers_died_busy, 3);
         assert_alive(&pool);
         end(pool);
+    });
+}
+
+/// Waits for the request to end, notes it, and goes on for ever.
+fn clean_up((path, n): (String, u64)) -> u64 {
+    sys::handle(Signal::TERM.as_raw());
+    note(&path, "begun", n);
+    while sys::handled() == 0 {
+        std::hint::spin_loop();
+    }
+    note(&path, "cleaned", n);
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn row_04_a_task_may_clean_up_before_it_is_killed() {
+    guarded(|| {
+        let notes = Notes::new();
+        let pool = Pool::builder().workers(2).grace(Duration::from_secs(2)).build().unwrap();
+        let cancelled = pool.submit(clean_up, (notes.path(), 1)).unwrap();
+        let behind: Vec<_> = (0..10).map(|n| pool.submit(double, n).unwrap()).collect();
+        wait_until(|| notes.count("begun").len() == 1);
+        assert!(cancelled.cancel());
+        let error = cancelled.wait().unwrap_err();
+        assert_eq!((error.kind(), error.signal()), (Kind::Cancelled, Some(9)));
+        assert_eq!(notes.count("cleaned").len(), 1);
+        for (n, future) in (0..).zip(behind) {
+            assert_eq!(future.wait().unwrap(), 2 * n);
+        }
+        let hasty = TaskOptions::new().timeout(Duration::from_millis(100));
+        let late = pool.submit_with(&hasty, clean_up, (notes.path(), 2)).unwrap();
+        assert_eq!(late.wait().unwrap_err().kind(), Kind::TimedOut);
+        assert_eq!(notes.count("cleaned").len(), 2);
+        let stuck = pool.submit(clean_up, (notes.path(), 3)).unwrap();
+        wait_until(|| notes.count("begun").len() == 3);
+        end(pool);
+        assert_eq!(stuck.wait().unwrap_err().kind(), Kind::Closed);
+        assert_eq!(notes.count("cleaned").len(), 2, "a pool that is dropped does not wait for that");
     });
 }
 

@@ -76,6 +76,11 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
+    /// Asks the process to end.
+    pub(crate) fn terminate(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+    }
+
     /// Ends every process of its group that is left. Does nothing after [`Child::reap`]: until then the pid, and so the
     /// group, cannot be anybody else's.
     pub(crate) fn kill_group(&self) {

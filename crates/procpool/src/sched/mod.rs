@@ -75,8 +75,9 @@ pub(crate) enum Action<P> {
     Send { worker: WorkerId, frame: FrameId, range: (u32, u32), payload: P },
     /// Try to take the frame back and report `revoked`.
     Revoke { worker: WorkerId, frame: FrameId },
-    /// End the worker now; its death is reported by `died`.
-    Kill(WorkerId),
+    /// End the worker; its death is reported by `died`. Gently: its task may clean up first, for as long as the caller
+    /// grants.
+    Kill { worker: WorkerId, gently: bool },
     /// Let the worker end by itself: it has nothing to do and will get nothing more.
     Retire(WorkerId),
     /// The tasks `range` have ended without a result.
@@ -284,7 +285,13 @@ impl<P: Clone> Sched<P> {
             && w.doom.is_none()
         {
             w.doom = Some(doom);
-            self.actions.push(Action::Kill(worker));
+            let gently = matches!(doom, Doom::Timeout | Doom::CpuTime | Doom::Cancel);
+            if gently {
+                // It must not begin another task while it cleans up.
+                let behind = w.sent.iter().skip(1).map(|&frame| Action::Revoke { worker, frame });
+                self.actions.extend(behind);
+            }
+            self.actions.push(Action::Kill { worker, gently });
         }
     }
 
@@ -382,6 +389,8 @@ impl<P: Clone> Sched<P> {
             let all: Vec<WorkerId> = self.workers.keys().copied().collect();
             for worker in all {
                 self.doom(worker, Doom::Shutdown);
+                // Also those that were given time to clean up.
+                self.actions.push(Action::Kill { worker, gently: false });
             }
         }
         self.dispatch(now);

@@ -65,8 +65,8 @@ impl World {
                         }
                         self.sched.revoked(worker, frame, taken, self.now);
                     }
-                    Action::Kill(w) => {
-                        if let Some(real) = self.real.get_mut(&w) {
+                    Action::Kill { worker, .. } => {
+                        if let Some(real) = self.real.get_mut(&worker) {
                             real.killed = true;
                         }
                     }

@@ -71,7 +71,8 @@ fn show(action: &Action<char>) -> String {
             format!("send {payload}[{}..{}] to {}", range.0, range.1, worker.0)
         }
         Action::Revoke { worker, .. } => format!("revoke from {}", worker.0),
-        Action::Kill(w) => format!("kill {}", w.0),
+        Action::Kill { worker, gently: false } => format!("kill {}", worker.0),
+        Action::Kill { worker, gently: true } => format!("kill {} gently", worker.0),
         Action::Retire(w) => format!("retire {}", w.0),
         Action::Fail { payload, range, failure, attempt, .. } => {
             format!("fail {payload}[{}..{}] {failure:?} at attempt {attempt}", range.0, range.1)
@@ -207,7 +208,7 @@ fn the_clock_of_a_timeout_starts_when_the_task_can() {
     assert!(t.actions().is_empty(), "b has run for 60");
     assert_eq!(t.sched.next_tick(150), Some(190));
     t.sched.tick(190, |_| 0);
-    assert_eq!(t.actions(), ["kill 0"]);
+    assert_eq!(t.actions(), ["kill 0 gently"]);
     t.sched.died(WorkerId(0), true, 191);
     assert_eq!(t.actions(), ["fail b[0..1] Died(Some(Timeout)) at attempt 1"]);
 }
@@ -225,7 +226,7 @@ fn inside_a_chunk_each_task_has_its_own_clock() {
     t.sched.tick(140, |_| 1);
     assert!(t.actions().is_empty());
     t.sched.tick(150, |_| 1);
-    assert_eq!(t.actions(), ["kill 0"]);
+    assert_eq!(t.actions(), ["kill 0 gently"]);
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn cancelling_depends_on_how_far_a_frame_is() {
     assert!(t.sched.cancel(a, true, 0));
     assert_eq!(t.actions(), ["revoke from 0"]);
     t.sched.revoked(WorkerId(0), a, false, 0);
-    assert_eq!(t.actions(), ["kill 0"]);
+    assert_eq!(t.actions(), ["kill 0 gently"]);
     t.sched.died(WorkerId(0), true, 0);
     assert_eq!(t.actions(), ["fail a[0..1] Died(Some(Cancel)) at attempt 1"]);
     assert!(!t.sched.cancel(a, true, 0));
@@ -273,7 +274,7 @@ fn only_the_ends_that_count_are_tried_again() {
     assert_eq!(t.settle(), ["start 1", "send a[0..1] to 1"]);
     t.sched.doom(WorkerId(1), Doom::Timeout);
     t.sched.died(WorkerId(1), true, 0);
-    assert_eq!(t.settle(), ["kill 1", "fail a[0..1] Died(Some(Timeout)) at attempt 2"]);
+    assert_eq!(t.settle(), ["kill 1 gently", "fail a[0..1] Died(Some(Timeout)) at attempt 2"]);
 }
 
 #[test]
@@ -291,6 +292,23 @@ fn a_worn_worker_is_replaced_without_running_more_tasks_at_once() {
     assert_eq!(t.settle(), ["send c[0..1] to 1", "send d[0..1] to 1", "retire 1", "start 2"]);
     t.sched.died(WorkerId(0), false, 0);
     assert_eq!((t.sched.counts().workers_recycled, t.sched.counts().workers_died), (2, 0));
+}
+
+#[test]
+fn a_worker_that_cleans_up_begins_nothing_more() {
+    let mut t = Table::with_ready(2);
+    let spec = Spec { items: 1, function: 1, timeout: Some(100), retries: 0, retry_on: RetryOn::ALL, priority: 5 };
+    for name in ['a', 'b', 'c', 'd'] {
+        t.submit_with(name, spec.clone());
+    }
+    assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 1", "send c[0..1] to 0", "send d[0..1] to 1"]);
+    t.now = 60;
+    let b = t.sched.front(WorkerId(1)).unwrap().0;
+    t.sched.finished(WorkerId(1), b, 0, 1, 60, 60).unwrap();
+    t.sched.tick(100, |_| 0);
+    let actions = t.settle();
+    assert_eq!(actions[..2], ["revoke from 0", "kill 0 gently"]);
+    assert!(actions.contains(&"send c[0..1] to 1".to_string()), "{actions:?}");
 }
 
 #[test]
@@ -352,7 +370,7 @@ fn closing_waits_or_does_not() {
     }
     t.settle();
     t.sched.close(true, 0);
-    assert_eq!(t.settle(), ["fail c[0..1] Closed at attempt 1", "kill 0"]);
+    assert_eq!(t.settle(), ["fail c[0..1] Closed at attempt 1", "kill 0", "kill 0"]);
     t.sched.died(WorkerId(0), true, 0);
     assert_eq!(t.actions(), ["fail b[0..1] Closed at attempt 1", "fail a[0..1] Died(Some(Shutdown)) at attempt 1"]);
     assert!(t.sched.is_over());

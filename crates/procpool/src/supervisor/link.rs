@@ -63,6 +63,8 @@ pub(super) struct Link {
     cpu_base: Option<((FrameId, u32), Nanos)>,
     /// It has said that it cannot start; who says so twice could go on saying it.
     unable: bool,
+    /// Until when it may clean up.
+    until: Option<Nanos>,
     pub(super) started: Instant,
 }
 
@@ -87,6 +89,7 @@ impl Link {
             pipes,
             cpu_base: None,
             unable: false,
+            until: None,
             started: Instant::now(),
         }
     }
@@ -242,6 +245,22 @@ impl Link {
             }
             Body::Thread => self.socket.shut_down(),
         }
+    }
+
+    /// Asks the worker to end, and gives it until then.
+    pub(super) fn ask_to_end(&mut self, until: Nanos) {
+        match &self.body {
+            Body::Process(child) => {
+                child.terminate();
+                self.until = Some(until);
+            }
+            Body::Thread => self.socket.shut_down(),
+        }
+    }
+
+    /// Until when it may clean up, if it was asked to end.
+    pub(super) fn until(&self) -> Option<Nanos> {
+        self.until
     }
 
     /// What the worker has said by its socket since the last time.

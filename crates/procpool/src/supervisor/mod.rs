@@ -89,6 +89,8 @@ pub(crate) struct Core {
     /// The worker whose death is being reported.
     obituary: Option<(WorkerId, Obituary)>,
     over: bool,
+    /// How long a worker that is to end may clean up.
+    grace: Duration,
     log: Log,
     tasks: TaskCounts,
 }
@@ -129,6 +131,7 @@ impl Engine {
         wear: Wear,
         output: &Output,
         events: Option<events::Listener>,
+        grace: Duration,
     ) -> Result<Arc<Self>> {
         let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
         let mut sched = Sched::new(workers);
@@ -146,6 +149,7 @@ impl Engine {
                 start_error: None,
                 obituary: None,
                 over: false,
+                grace,
                 log: Log::new(events.is_some()),
                 tasks: TaskCounts::default(),
             }),
@@ -314,9 +318,15 @@ impl Core {
                     self.sched.revoked(worker, frame, taken, now);
                 }
             }
-            Action::Kill(worker) => {
+            Action::Kill { worker, gently } => {
+                let grace = self.grace;
                 if let Some(link) = self.links.get_mut(&worker) {
-                    link.kill();
+                    if gently && !grace.is_zero() {
+                        link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
+                        out.ring_supervisor = true;
+                    } else {
+                        link.kill();
+                    }
                 } else if let Some(at) = self.starts.iter().position(|w| *w == worker) {
                     self.starts.remove(at);
                     self.sched.died(worker, false, now);

@@ -36,7 +36,7 @@ fn supervise(engine: &Engine, poller: &Poller) {
         let starts = {
             let mut core = engine.lock();
             let now = engine.now();
-            core.check_limits(engine.launch.start_timeout());
+            core.check_limits(now, engine.launch.start_timeout());
             core.check_wear(&engine.wear);
             let Core { sched, links, .. } = &mut *core;
             sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
@@ -185,7 +185,10 @@ impl Core {
         let wear = self.next_wear(&engine.wear);
         let watch = self.watched().next().is_some().then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        let timeout = [start_deadline, watch, wear, tick].into_iter().flatten().min();
+        let grace = self.links.values().filter_map(Link::until).min();
+        // Once it has passed the worker is being killed, and its death wakes us.
+        let grace = grace.filter(|until| *until > now).map(|until| Duration::from_nanos(until - now));
+        let timeout = [start_deadline, watch, wear, tick, grace].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         timeout
     }
@@ -235,7 +238,10 @@ impl Core {
         memory_limit.is_some_and(|limit| seen > limit).then_some(Doom::Memory(seen))
     }
 
-    fn check_limits(&mut self, start_timeout: Duration) {
+    fn check_limits(&mut self, now: Nanos, start_timeout: Duration) {
+        for link in self.links.values().filter(|link| link.until().is_some_and(|until| now >= until)) {
+            link.kill();
+        }
         let watched: Vec<WorkerId> = self.watched().collect();
         let over: Vec<_> = watched.into_iter().filter_map(|worker| Some((worker, self.excess(worker)?))).collect();
         let late = self.links.iter().filter(|(_, link)| link.is_starting() && link.started.elapsed() >= start_timeout);
