@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench soak build clean
+.PHONY: demo test bench faults soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -21,6 +21,10 @@ test:
 bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
 	$(PROCPOOL) bench
+
+# The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
+faults:
+	PYTHON=$(PYTHON) sh tests/faults/peers/run.sh
 
 # Workers killed at random for a hundred thousand tasks: minutes.
 soak:
