@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use procpool::Kind;
-use procpool_faults::{assert_alive, double, end, guarded, host, kind_of, pool, sys};
+use procpool_faults::notes::Notes;
+use procpool_faults::{assert_alive, double, end, guarded, host, kind_of, pool, sys, wait_until};
 use rustix::process::Signal;
 
 procpool::init_in_tests!();
@@ -37,6 +38,38 @@ fn row_19_the_hosts_own_children_are_left_to_it() {
         assert!(sleeper.try_wait().unwrap().is_none(), "the pool has ended a child that is not its own");
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
+    });
+}
+
+#[test]
+fn row_05_stopped_and_continued_a_hundred_times() {
+    guarded(|| {
+        let mut host = host::Host::start(HOST, &["stopped-and-continued"]);
+        assert_eq!(host.numbers(), [1]);
+        let pid = host.child.id();
+        for _ in 0..100 {
+            assert!(sys::kill(pid, Signal::STOP));
+            wait_until(|| procpool_faults::process(pid).is_some_and(|p| p.state == 'T'));
+            assert!(sys::kill(pid, Signal::CONT));
+            wait_until(|| procpool_faults::process(pid).is_none_or(|p| p.state != 'T'));
+        }
+        host.assert_success();
+    });
+}
+
+#[test]
+fn row_05_what_was_in_time_is_not_late_because_the_host_was_stopped() {
+    guarded(|| {
+        let notes = Notes::new();
+        let host = host::Host::start(HOST, &["stopped-past-a-deadline", &notes.path()]);
+        let pid = host.child.id();
+        wait_until(|| notes.count("begun").len() == 1);
+        assert!(sys::kill(pid, Signal::STOP));
+        wait_until(|| notes.count("ended").len() == 1);
+        // The deadline passes while nobody looks.
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(sys::kill(pid, Signal::CONT));
+        host.assert_success();
     });
 }
 

@@ -36,11 +36,13 @@ fn supervise(engine: &Engine, poller: &Poller) {
         let starts = {
             let mut core = engine.lock();
             let now = engine.now();
+            // Results first: what has finished is not late, however late we look (after a Ctrl-Z, say).
+            core.drain(now, &mut out);
             core.check_limits(now, engine.launch.start_timeout());
             core.check_wear(&engine.wear);
             let Core { sched, links, .. } = &mut *core;
             sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
-            core.drain(now, &mut out);
+            core.pump(now, &mut out);
             std::mem::take(&mut core.starts)
         };
         engine.flush(out);

@@ -1,6 +1,8 @@
 //! A host program for the tests to hurt. The first argument names the scenario.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use procpool::{Kind, Pool};
 use procpool_faults::notes::{Notes, note};
 use procpool_faults::{assert_alive, double, end, pool, sys, wait_until};
@@ -19,6 +21,8 @@ fn main() {
         "waits-for-any" => waits_for_any(),
         "ignores-sigchld" => ignores_sigchld(),
         "signals-its-group" => signals_its_group(),
+        "stopped-and-continued" => stopped_and_continued(),
+        "stopped-past-a-deadline" => stopped_past_a_deadline(&arguments[1]),
         "to-be-killed" => to_be_killed(&arguments[1]),
         other => panic!("there is no scenario {other:?}"),
     }
@@ -41,6 +45,37 @@ fn cannot_exec() {
     }
     assert_eq!(pool.submit(double, 1).unwrap_err().kind(), Kind::Start);
     assert!(pool.stats().workers_started <= 5, "{:?}", pool.stats());
+    end(pool);
+}
+
+/// Works while it is stopped and continued again and again; says when it begins.
+fn stopped_and_continued() {
+    let pool = Pool::builder().workers(2).timeout(Duration::from_secs(20)).build().unwrap();
+    println!("1");
+    let work = |n: u64| {
+        let start = sys::now();
+        while sys::now() - start < 1_000_000 {
+            std::hint::spin_loop();
+        }
+        2 * n
+    };
+    let outputs: Vec<u64> = pool.map(work, 0..2000).map(|outcome| outcome.unwrap()).collect();
+    assert_eq!(outputs, (0..2000).map(double).collect::<Vec<_>>());
+    assert_eq!(pool.stats().workers_died, 0);
+    end(pool);
+}
+
+/// Is stopped while its task runs, and continued long after the task's deadline; but the task was in time.
+fn stopped_past_a_deadline(path: &str) {
+    let pool = Pool::builder().workers(1).timeout(Duration::from_millis(800)).build().unwrap();
+    assert_alive(&pool);
+    let brief = |path: String| {
+        note(&path, "begun", 0);
+        std::thread::sleep(Duration::from_millis(50));
+        note(&path, "ended", 0);
+        7
+    };
+    assert_eq!(pool.submit(brief, path.to_string()).unwrap().wait().unwrap(), 7);
     end(pool);
 }
 
