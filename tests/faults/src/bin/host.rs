@@ -68,14 +68,19 @@ fn stopped_and_continued() {
 /// Is stopped while its task runs, and continued long after the task's deadline; but the task was in time.
 fn stopped_past_a_deadline(path: &str) {
     let pool = Pool::builder().workers(1).timeout(Duration::from_millis(800)).build().unwrap();
-    assert_alive(&pool);
+    let worker = || pool.submit(|()| std::process::id(), ()).unwrap().wait().unwrap();
+    let before = worker();
     let brief = |path: String| {
         note(&path, "begun", 0);
         std::thread::sleep(Duration::from_millis(50));
         note(&path, "ended", 0);
         7
     };
-    assert_eq!(pool.submit(brief, path.to_string()).unwrap().wait().unwrap(), 7);
+    let future = pool.submit(brief, path.to_string()).unwrap();
+    // Nobody waits, so the supervisor is the one to look, at the result and at the clock.
+    wait_until(|| future.is_done());
+    assert_eq!(future.wait().unwrap(), 7);
+    assert_eq!(worker(), before, "its worker was ended for a task that was in time");
     end(pool);
 }
 
