@@ -22,7 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("map", &["call", "client", "error", "options", "sched", "supervisor"]),
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
-    ("pool", &["attach", "call", "client", "error", "future", "map", "options", "supervisor", "worker"]),
+    ("shared_file", &["attach"]),
+    ("sandbox", &["wire"]),
+    ("pool", &["attach", "call", "client", "error", "future", "map", "options", "sandbox", "supervisor", "worker"]),
 ];
 
 const UNSAFE_ROOMS: &[&str] = &["os", "ring", "call"];

@@ -128,7 +128,10 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
         let mut closed = false;
         for word in words {
             match word {
-                Word::Ready => core.sched.ready(worker, now),
+                Word::Ready(sandbox) => {
+                    core.note_sandbox(sandbox);
+                    core.sched.ready(worker, now);
+                }
                 Word::Unable(reason) => {
                     let text = format!("a worker cannot start: {reason}");
                     core.start_error = Some(Error::new(Kind::Start, Blame::Caller, text));
