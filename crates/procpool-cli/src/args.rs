@@ -62,6 +62,9 @@ pub(crate) struct ThumbsArgs {
 
     #[command(flatten)]
     pub common: CommonArgs,
+
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
 }
 
 /// How thumbnails are made.
@@ -118,6 +121,18 @@ pub(crate) struct CountArgs {
 
     #[command(flatten)]
     pub common: CommonArgs,
+
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+}
+
+/// The flags of jobs that read files from anywhere.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workers and output")]
+pub(crate) struct SandboxArgs {
+    /// Let workers open files, use the network and start programs, which they do not need
+    #[arg(long)]
+    pub no_sandbox: bool,
 }
 
 /// Measure how much faster the pool is than one process, on this machine

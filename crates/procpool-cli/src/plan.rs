@@ -53,7 +53,8 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
         }
     };
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
-    let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory));
+    let sandbox = !args.sandbox.no_sandbox;
+    let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), sandbox);
     let job = JobPlan::Thumbs(ThumbsPlan {
         inputs: args.inputs.inputs,
         recursive: args.inputs.recursive,
@@ -66,7 +67,8 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
 fn count(args: CountArgs) -> Plan {
     let job =
         JobPlan::Count(CountPlan { inputs: args.inputs.inputs, recursive: args.inputs.recursive, pids: args.pids });
-    Plan { job, pool: pool(&args.common, Limit::None, Limit::None), style: style(&args.common) }
+    let pool = pool(&args.common, Limit::None, Limit::None, !args.sandbox.no_sandbox);
+    Plan { job, pool, style: style(&args.common) }
 }
 
 fn bench(args: BenchArgs) -> Plan {
@@ -76,7 +78,8 @@ fn bench(args: BenchArgs) -> Plan {
         count_to: args.count_to,
         options: Options::default(),
     });
-    Plan { job, pool: pool(&args.common, Limit::None, Limit::None), style: style(&args.common) }
+    // Its workers open the pictures by themselves.
+    Plan { job, pool: pool(&args.common, Limit::None, Limit::None, false), style: style(&args.common) }
 }
 
 /// Not empty, so that it makes another name; no slash, so that it stays in its folder.
@@ -100,13 +103,14 @@ fn options(args: &PictureArgs) -> Options {
     }
 }
 
-fn pool(args: &CommonArgs, timeout: Limit<Duration>, memory: Limit<u64>) -> PoolPlan {
+fn pool(args: &CommonArgs, timeout: Limit<Duration>, memory: Limit<u64>, sandbox: bool) -> PoolPlan {
     PoolPlan {
         workers: args.jobs.map_or_else(procpool::available_cpus, |jobs| jobs as usize),
         threads: args.threads,
         timeout: args.timeout.unwrap_or(timeout).at_most().filter(|_| !args.threads),
         memory: args.memory.unwrap_or(memory).at_most().filter(|_| !args.threads),
         retries: args.retries,
+        sandbox: sandbox && !args.threads,
     }
 }
 
@@ -157,8 +161,17 @@ mod tests {
         assert!(plan("procpool thumbs --threads --timeout 5s").is_err());
         assert_eq!(
             pool_of("procpool count -j 3 --retries 2"),
-            PoolPlan { workers: 3, threads: false, timeout: None, memory: None, retries: 2 }
+            PoolPlan { workers: 3, threads: false, timeout: None, memory: None, retries: 2, sandbox: true }
         );
         assert!(plan("procpool count -j 0").is_err());
+    }
+
+    #[test]
+    fn workers_are_confined_unless_told_otherwise_or_threads() {
+        for job in ["thumbs", "count"] {
+            let confined = |flags: &str| pool_of(format!("procpool {job} {flags}").trim()).sandbox;
+            assert_eq!([confined(""), confined("--no-sandbox"), confined("--threads")], [true, false, false]);
+        }
+        assert!(!pool_of("procpool bench").sandbox);
     }
 }

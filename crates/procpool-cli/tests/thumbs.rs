@@ -126,6 +126,7 @@ fn json_has_one_object_per_file_and_a_summary() {
     let figures = summary.as_object_mut().expect("object");
     assert!(figures.remove("seconds").is_some_and(|value| value.is_f64()));
     assert!(figures.remove("per_second").is_some_and(|value| value.is_f64()));
+    assert!(figures.remove("sandbox").is_some_and(|value| value.is_string()));
     let expected = json!({
         "summary": true, "job": "thumbs", "done": 1, "failed": 2, "causes": {"not-a-picture": 1, "not-found": 1},
         "skipped": 0, "not_begun": 0, "interrupted": false,

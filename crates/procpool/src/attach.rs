@@ -1,4 +1,4 @@
-//! Descriptors inside values: what a `Queue` is, besides bytes.
+//! Descriptors inside values: what a `Queue` or a `SharedFile` is, besides bytes.
 //!
 //! A value that stands for open descriptors hands them to the thread's current shipment while it is serialised, writes
 //! only their numbers, and takes them out again while it is deserialised on the other side.

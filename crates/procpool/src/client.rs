@@ -128,7 +128,9 @@ impl Batch {
         let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, payload));
         let refused = match encoded {
             Err(why) => why,
-            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => "it refers to too many queues".to_string(),
+            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => {
+                "it refers to too many queues and open files".to_string()
+            }
             Ok(()) => {
                 crate::wire::items::wrap_task(start, &mut self.payload);
                 self.items += 1;

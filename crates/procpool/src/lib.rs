@@ -59,7 +59,9 @@ mod process;
 mod queue;
 #[allow(unsafe_code)]
 mod ring;
+mod sandbox;
 mod sched;
+mod shared_file;
 mod supervisor;
 mod wire;
 mod worker;
@@ -73,4 +75,6 @@ pub use options::TaskOptions;
 pub use pool::{Pool, PoolBuilder, Stats, available_cpus, init};
 pub use process::{ExitStatus, Process};
 pub use queue::Queue;
+pub use sandbox::{Sandbox, SandboxReport};
+pub use shared_file::SharedFile;
 pub use supervisor::{Output, OutputLine, Stream};

@@ -14,6 +14,7 @@ use crate::events::{Listener, Record};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
 use crate::options::TaskOptions;
+use crate::sandbox::{Sandbox, SandboxReport};
 use crate::supervisor::{Engine, Initializer, Launch, Output, SharedBlob, Wear};
 
 /// Turns a process that was started as a worker into one, and then never returns; else does nothing.
@@ -82,6 +83,7 @@ pub struct PoolBuilder {
     events: Option<Listener>,
     grace: Duration,
     start_timeout: Duration,
+    sandbox: Option<Sandbox>,
 }
 
 impl PoolBuilder {
@@ -230,10 +232,17 @@ impl PoolBuilder {
         self
     }
 
+    /// Makes workers give up, after the initializer and before their first task, all that the sandbox does not leave them:
+    /// see [`Sandbox`]. Default: they may do what this program may do.
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
+        self
+    }
+
     /// Makes the pool.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if [`init`] was not called, if there are to be no workers, or if threads are to have limits;
+    /// [`Kind::Usage`] if [`init`] was not called, if there are to be no workers, or if threads are to have limits or a sandbox;
     /// [`Kind::Encode`] if the initializer's input cannot be encoded; [`Kind::Os`] if the system is out of something.
     pub fn build(self) -> Result<Pool> {
         if self.workers == 0 {
@@ -245,10 +254,14 @@ impl PoolBuilder {
             if self.options.has_limits() {
                 return Err(Error::usage(NO_LIMITS_ON_THREADS));
             }
+            if self.sandbox.is_some() {
+                return Err(Error::usage("a thread cannot be confined by itself: a sandbox needs worker processes"));
+            }
             Launch::Threads { name, initializer, start_timeout }
         } else {
             require_init()?;
-            Launch::Processes { name, initializer, start_timeout }
+            let sandbox = self.sandbox.map(|sandbox| sandbox.rules());
+            Launch::Processes { name, initializer, sandbox, start_timeout }
         };
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
@@ -328,6 +341,7 @@ impl Pool {
             events: None,
             grace: Duration::from_millis(100),
             start_timeout: Duration::from_secs(60),
+            sandbox: None,
         }
     }
 
@@ -481,9 +495,9 @@ impl Pool {
         let (encoded, attached) = attach::collect(|| call::encode(&state, &mut bytes));
         let function = match encoded {
             Err(why) => Err(Error::new(Kind::Encode, Blame::Caller, format!("the state cannot be encoded: {why}"))),
-            Ok(()) if !attached.is_empty() => {
-                Err(Error::usage("a queue cannot be part of the state of map_with; pass it with the inputs"))
-            }
+            Ok(()) if !attached.is_empty() => Err(Error::usage(
+                "a queue or an open file cannot be part of the state of map_with; pass it with the inputs",
+            )),
             Ok(()) => call::task_with(f),
         };
         let blob = SharedBlob { number: NUMBER.fetch_add(1, Relaxed), bytes };
@@ -518,6 +532,12 @@ impl Pool {
             workers_died: counts.workers_died,
             workers_died_busy: counts.workers_died_busy,
         }
+    }
+
+    /// What is in force of the sandbox in every worker that was ready so far, replaced ones included. `None` before the first
+    /// one is ready (once a task has ended, one was), and for a pool without a [`Sandbox`].
+    pub fn sandbox_report(&self) -> Option<SandboxReport> {
+        self.client.engine().lock().sandbox().map(SandboxReport::from)
     }
 
     /// Cancels every task that has not begun; it ends with [`Kind::Cancelled`]. Tasks that run are left alone.

@@ -23,7 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("map", &["call", "client", "error", "options", "sched", "supervisor"]),
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
-    ("pool", &["attach", "call", "client", "error", "events", "future", "map", "options", "supervisor", "worker"]),
+    ("shared_file", &["attach"]),
+    ("sandbox", &["wire"]),
+    (
+        "pool",
+        &["attach", "call", "client", "error", "events", "future", "map", "options", "sandbox", "supervisor", "worker"],
+    ),
 ];
 
 const UNSAFE_ROOMS: &[&str] = &["os", "ring", "call"];

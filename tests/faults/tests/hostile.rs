@@ -130,7 +130,7 @@ fn do_evil(evil: Evil) -> u64 {
         Evil::NoSuchLargeResult => forge(&[4, 8, 1, 2, 3, 4, 5, 6, 7, 8], 1),
         Evil::NoNumberOfLargeResult => forge(&[4, 1, 9], 1),
         Evil::MessageOfNoise => send(b"noise, and more noise", 0),
-        Evil::ReadyAgain => send(&[0], 0),
+        Evil::ReadyAgain => send(&[0, 0], 0),
         Evil::UnableLate => send(&[1, 2, b'n', b'o'], 0),
         Evil::TooLongAMessage => send(&[7; 80_000], 0),
         Evil::TooManyDescriptors => send(&[2, 9], 200),

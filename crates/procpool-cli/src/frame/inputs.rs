@@ -5,7 +5,7 @@
 //! and links to folders are not.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -255,19 +255,30 @@ fn check_regular(metadata: &Metadata) -> Result<(), JobError> {
 ///
 /// Opening a device can do things by itself, so the name is looked at first. What was opened is looked at again, since
 /// it may be another thing by then; `O_NONBLOCK` keeps a pipe in that place from blocking.
-pub(crate) fn open(path: &Path) -> Result<(File, Metadata), JobError> {
+pub(crate) fn open(path: &Path) -> Result<File, JobError> {
     check_regular(&fs::metadata(path).map_err(|error| missing(path, &error))?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| JobError::unreadable(&error.into()))?;
     let file = File::from(file);
     let metadata = file.metadata().map_err(|error| JobError::unreadable(&error))?;
     check_regular(&metadata)?;
-    Ok((file, metadata))
+    Ok(file)
 }
 
 /// Reads a whole file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, JobError> {
-    let (file, metadata) = open(path)?;
+    read_open(open(path)?, limit)
+}
+
+/// Back to the start of an open file: an attempt before this one may have read from it.
+pub(crate) fn rewind(file: &mut File) -> Result<(), JobError> {
+    file.rewind().map_err(|error| JobError::unreadable(&error))
+}
+
+/// Reads the whole of an open file of at most `limit` bytes.
+pub(crate) fn read_open(mut file: File, limit: u64) -> Result<Vec<u8>, JobError> {
+    rewind(&mut file)?;
+    let metadata = file.metadata().map_err(|error| JobError::unreadable(&error))?;
     let too_large = || JobError::new(Cause::TooLarge, format!("is larger than {} MiB", limit >> 20));
     if metadata.len() > limit {
         return Err(too_large());

@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use procpool::SharedFile;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::exit;
 use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{self, Input, Search};
-use crate::frame::names::{self, RawPath};
+use crate::frame::names;
 use crate::frame::record::Record;
 use crate::frame::report::Words;
 use crate::frame::run::{Context, Item, Job, run};
@@ -22,12 +23,6 @@ pub(crate) struct CountPlan {
     pub recursive: bool,
     /// Show which worker counted each file.
     pub pids: bool,
-}
-
-/// One file to count.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct CountTask {
-    input: RawPath,
 }
 
 /// One file counted.
@@ -46,11 +41,8 @@ pub(crate) fn count(context: &Context, plan: &CountPlan) -> u8 {
     }
     let bytes: u64 = found.iter().flatten().map(|input| input.len).sum();
     let item = |found: inputs::Found| match found {
-        Ok(Input { path, .. }) => {
-            let task = CountTask { input: path.as_path().into() };
-            Item { path, task: Ok(task) }
-        }
-        Err((path, error)) => Item { path, task: Err(error) },
+        Ok(Input { path, .. }) => Item { path, plan: Ok(()) },
+        Err((path, error)) => Item { path, plan: Err(error) },
     };
     // No file has more characters than bytes, so no count is wider than the sum of the lengths.
     let width = bytes.to_string().len();
@@ -59,8 +51,9 @@ pub(crate) fn count(context: &Context, plan: &CountPlan) -> u8 {
 }
 
 /// What a worker does with one file.
-fn count_file(task: CountTask) -> Result<CountDone, JobError> {
-    let (file, _) = inputs::open(task.input.as_path())?;
+fn count_file(file: SharedFile) -> Result<CountDone, JobError> {
+    let mut file = file.into_file();
+    inputs::rewind(&mut file)?;
     Ok(CountDone { characters: characters(file)?, pid: std::process::id() })
 }
 
@@ -122,7 +115,18 @@ impl Count {
 }
 
 impl Job for Count {
+    type Plan = ();
+    type Task = SharedFile;
+    type Made = CountDone;
     type Done = CountDone;
+
+    fn open(input: &Path, (): &()) -> Result<SharedFile, JobError> {
+        inputs::open(input).map(SharedFile::from)
+    }
+
+    fn keep((): &(), made: CountDone) -> Result<CountDone, JobError> {
+        Ok(made)
+    }
 
     fn words(&self) -> Words {
         Words { job: "count", one: "file", many: "files", done: "counted", lines_are_results: true, place: None }

@@ -187,20 +187,27 @@ impl Running {
         self.stdout = None;
     }
 
-    /// Waits until a worker has the file open, and returns the worker's pid.
+    /// Waits until a worker has read from the file, which the command has opened for it, and returns the worker's pid.
     pub(crate) fn worker_reading(&self, path: &Path) -> u32 {
         let path = fs::canonicalize(path).expect("path");
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             for pid in descendants(self.child.id()) {
                 let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-                if open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == path)) {
+                let has_read = |fd: &OsStr| {
+                    let info = Path::new(&format!("/proc/{pid}/fdinfo")).join(fd);
+                    let info = fs::read_to_string(info).unwrap_or_default();
+                    info.lines().any(|line| line.strip_prefix("pos:").is_some_and(|at| at.trim() != "0"))
+                };
+                if open.into_iter().any(|entry| {
+                    fs::read_link(entry.path()).is_ok_and(|target| target == path) && has_read(&entry.file_name())
+                }) {
                     return pid;
                 }
             }
             std::thread::yield_now();
         }
-        panic!("no worker opened {}", path.display());
+        panic!("no worker read {}", path.display());
     }
 
     /// Waits for the end.

@@ -70,3 +70,17 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io
         Err(e) => Err(e.into()),
     }
 }
+
+/// Waits until the peer of `socket` is gone or `enough` can be read. Returns whether it is the former.
+pub(crate) fn wait_for_end(socket: BorrowedFd<'_>, enough: BorrowedFd<'_>) -> bool {
+    let mut fds =
+        [PollFd::from_borrowed_fd(socket, PollFlags::empty()), PollFd::from_borrowed_fd(enough, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Ok(_) => return fds[0].revents().contains(PollFlags::HUP),
+            Err(Errno::INTR) => {}
+            // Neither can be waited for: as if the initializer were short.
+            Err(_) => return false,
+        }
+    }
+}

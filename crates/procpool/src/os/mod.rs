@@ -1,4 +1,4 @@
-//! The only system calls of the crate: memory, sockets, bells, processes, `/proc`.
+//! The only system calls of the crate: memory, sockets, bells, processes, `/proc`, sandbox.
 //!
 //! Nothing here knows what a task is. Every function returns an `io::Result` or a value; none panics on a failed call.
 
@@ -9,6 +9,7 @@ pub(crate) mod memory;
 pub(crate) mod poller;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod sandbox;
 pub(crate) mod signals;
 pub(crate) mod socket;
 

@@ -14,7 +14,7 @@ use crate::os::memory::{Mapping, create_fixed};
 use crate::os::process::Child;
 use crate::os::socket::Socket;
 use crate::ring::Region;
-use crate::wire::control::{self, BLOB_MAX, Blob, CallMessage, PROTOCOL, ToWorker};
+use crate::wire::control::{self, BLOB_MAX, Blob, CallMessage, PROTOCOL, SandboxRules, ToWorker};
 use crate::worker;
 
 /// What every worker runs before it takes tasks.
@@ -29,7 +29,7 @@ pub(crate) struct Initializer {
 #[derive(Debug)]
 pub(crate) enum Launch {
     /// This program again, as a process of its own.
-    Processes { name: String, initializer: Option<Initializer>, start_timeout: Duration },
+    Processes { name: String, initializer: Option<Initializer>, sandbox: Option<SandboxRules>, start_timeout: Duration },
     /// A thread of this process.
     Threads { name: String, initializer: Option<Initializer>, start_timeout: Duration },
 }
@@ -38,6 +38,13 @@ impl Launch {
     pub(super) fn start_timeout(&self) -> Duration {
         match self {
             Self::Processes { start_timeout, .. } | Self::Threads { start_timeout, .. } => *start_timeout,
+        }
+    }
+
+    fn sandbox(&self) -> Option<&SandboxRules> {
+        match self {
+            Self::Processes { sandbox, .. } => sandbox.as_ref(),
+            Self::Threads { .. } => None,
         }
     }
 
@@ -94,11 +101,13 @@ impl Launch {
                     .map_err(refused("the initializer's input"))?,
             ),
         };
-        let message = ToWorker::Serve { protocol: PROTOCOL, identity: crate::call::identity()?, initializer };
+        let (identity, sandbox) = (crate::call::identity()?, self.sandbox().cloned());
+        let confined = sandbox.is_some();
+        let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox };
         let mut all = vec![memory.as_fd(), leader.as_fd(), supervisor.as_fd()];
         all.extend(fds.iter().map(AsFd::as_fd));
         ours.send(&control::encode(&message), &all, true).map_err(refused("its first message"))?;
-        Ok(Link::new(body, ours, region, pipes))
+        Ok(Link::new(body, ours, region, pipes, confined))
     }
 }
 

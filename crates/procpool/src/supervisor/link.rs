@@ -9,10 +9,11 @@ use super::output::Pipe;
 use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
+use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
 use crate::sched::{FrameId, Nanos, WorkerId};
-use crate::wire::control::{self, BLOB_MAX, Blob, ToParent, ToWorker};
+use crate::wire::control::{self, BLOB_MAX, Blob, SandboxState, ToParent, ToWorker};
 use crate::wire::items::{Status, index_results};
 
 /// What a worker is.
@@ -34,7 +35,7 @@ pub(super) struct Sent {
 /// What a worker said by its socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    Ready,
+    Ready(Option<SandboxState>),
     Unable(String),
     /// Nothing that concerns the scheduler.
     Nothing,
@@ -57,6 +58,8 @@ pub(super) struct Link {
     arrived: BTreeMap<u64, Large>,
     words: VecDeque<Word>,
     ready: bool,
+    /// Whether it is to have given up what a sandbox forbids before it is ready.
+    confined: bool,
     /// What it prints, as far as that is passed on.
     pipes: Vec<Arc<Pipe>>,
     /// The task at which its CPU time was first looked at, and what it was then.
@@ -73,7 +76,7 @@ pub(super) struct Link {
 const MAX_ARRIVED: usize = SLOTS + 1;
 
 impl Link {
-    pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>) -> Self {
+    pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>, confined: bool) -> Self {
         Self {
             body,
             socket,
@@ -86,6 +89,7 @@ impl Link {
             arrived: BTreeMap::new(),
             words: VecDeque::new(),
             ready: false,
+            confined,
             pipes,
             cpu_base: None,
             unable: false,
@@ -295,9 +299,13 @@ impl Link {
 
     fn understand(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<Word, Breach> {
         match control::decode::<ToParent>(bytes).ok_or(Breach("it sent a message that is none"))? {
-            ToParent::Ready if !self.ready => {
+            ToParent::Ready { sandbox } if !self.ready => {
+                let possible = sandbox.is_none_or(|state| state.landlock_abi <= newest_abi());
+                if sandbox.is_some() != self.confined || !possible {
+                    return Err(Breach("it reports a sandbox that it cannot have"));
+                }
                 self.ready = true;
-                Ok(Word::Ready)
+                Ok(Word::Ready(sandbox))
             }
             ToParent::Unable { reason } if !self.ready && !self.unable => {
                 self.unable = true;

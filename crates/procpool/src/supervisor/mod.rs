@@ -34,6 +34,7 @@ use crate::os::bell::{Bell, futex_wake};
 use crate::os::process::{Exit, signal_name};
 use crate::ring::{Breach, Listener, Region};
 use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId};
+use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ pub(crate) struct Core {
     grace: Duration,
     log: Log,
     tasks: TaskCounts,
+    /// What holds of the sandbox in every worker that was ready so far.
+    sandbox: Option<SandboxState>,
 }
 
 /// How a worker ended.
@@ -152,6 +155,7 @@ impl Engine {
                 grace,
                 log: Log::new(events.is_some()),
                 tasks: TaskCounts::default(),
+                sandbox: None,
             }),
             leader_bell: bell()?,
             leader_sleeps: AtomicBool::new(false),
@@ -520,6 +524,18 @@ impl Core {
 
     pub(crate) fn counts(&self) -> (Counts, TaskCounts) {
         (self.sched.counts(), self.tasks)
+    }
+
+    fn note_sandbox(&mut self, state: Option<SandboxState>) {
+        self.sandbox = match (self.sandbox, state) {
+            (Some(before), Some(now)) => Some(before.and(now)),
+            (before, now) => before.or(now),
+        };
+    }
+
+    /// What holds of the sandbox in every worker that was ready so far; `None` if there was none, or is to be none.
+    pub(crate) fn sandbox(&self) -> Option<SandboxState> {
+        self.sandbox
     }
 
     /// The processes of the workers that are there.

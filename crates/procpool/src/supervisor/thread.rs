@@ -137,7 +137,8 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
         let mut closed = false;
         for word in words {
             match word {
-                Word::Ready => {
+                Word::Ready(sandbox) => {
+                    core.note_sandbox(sandbox);
                     core.log.note(now, &mut out.records, || Event::WorkerReady { worker: worker.0 });
                     core.sched.ready(worker, now);
                 }

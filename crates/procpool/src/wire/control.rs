@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every change of this module or of the ring's layout. Parent and worker are the same executable, so a
 /// difference means that something other than us is at the other end.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// Larger blobs go beside the message in a memfd.
 pub(crate) const BLOB_MAX: usize = 16 * 1024;
@@ -23,11 +23,48 @@ pub(crate) struct CallMessage {
     pub(crate) input: Blob,
 }
 
+/// What a worker is to give up before its first task.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct SandboxRules {
+    /// Paths, byte for byte, below which files may be read.
+    pub(crate) readable: Vec<Vec<u8>>,
+    /// Do not start unless all of it holds.
+    pub(crate) required: bool,
+}
+
+/// What a worker has given up.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct SandboxState {
+    /// Version of landlock's interface; 0 if it is not in force.
+    pub(crate) landlock_abi: u32,
+    pub(crate) seccomp: bool,
+    pub(crate) no_new_privs: bool,
+    /// Threads that landlock does not hold.
+    pub(crate) threads_outside: u32,
+}
+
+impl SandboxState {
+    /// Whether everything that a sandbox promises holds. Later interfaces of landlock say the same twice.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.landlock_abi > 0 && self.seccomp && self.no_new_privs && self.threads_outside == 0
+    }
+
+    /// What holds for both of two workers.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            landlock_abi: self.landlock_abi.min(other.landlock_abi),
+            seccomp: self.seccomp && other.seccomp,
+            no_new_privs: self.no_new_privs && other.no_new_privs,
+            threads_outside: self.threads_outside.max(other.threads_outside),
+        }
+    }
+}
+
 /// From the parent to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum ToWorker {
     /// First message. Descriptors: the region, the leader's bell, the supervisor's bell, the initializer's memfd if any.
-    Serve { protocol: u32, identity: Vec<u8>, initializer: Option<CallMessage> },
+    Serve { protocol: u32, identity: Vec<u8>, initializer: Option<CallMessage>, sandbox: Option<SandboxRules> },
     /// First and only message to a process of its own. Descriptors: the input's memfd if any, then what the input refers to.
     RunOnce { protocol: u32, identity: Vec<u8>, call: CallMessage },
     /// What the task frame with this attachment number needs. Descriptors: the payload's memfd if `payload`, then what the
@@ -44,8 +81,8 @@ pub(crate) enum ToWorker {
 /// From a worker to the parent.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum ToParent {
-    /// The worker takes tasks now.
-    Ready,
+    /// The worker takes tasks now. It says what holds of the sandbox, if it was to have one.
+    Ready { sandbox: Option<SandboxState> },
     /// The worker cannot start, and this is why.
     Unable { reason: String },
     /// A result item that does not fit the ring. Descriptors: its memfd, then what the output refers to.
@@ -79,11 +116,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_two_reports_the_weaker_counts() {
+        let whole = SandboxState { landlock_abi: 7, seccomp: true, no_new_privs: true, threads_outside: 0 };
+        let weak = SandboxState { landlock_abi: 1, seccomp: false, no_new_privs: true, threads_outside: 2 };
+        assert!(whole.is_complete() && SandboxState { landlock_abi: 1, ..whole }.is_complete());
+        assert!(!SandboxState { landlock_abi: 0, ..whole }.is_complete());
+        assert!(!SandboxState { threads_outside: 1, ..whole }.is_complete());
+        assert_eq!((whole.and(weak), weak.and(whole), whole.and(whole)), (weak, weak, whole));
+    }
+
+    #[test]
     fn messages_come_back_and_damage_does_not() {
         let message = ToWorker::Serve {
             protocol: PROTOCOL,
             identity: vec![1, 2, 3],
             initializer: Some(CallMessage { function: 9, input: Blob::Inline(vec![4]) }),
+            sandbox: Some(SandboxRules { readable: vec![b"/usr/share".to_vec()], required: true }),
         };
         let bytes = encode(&message);
         assert_eq!(decode::<ToWorker>(&bytes), Some(message));

@@ -1,5 +1,6 @@
 //! The child's side: get ready, then run what comes through the ring until told to end.
 
+mod confine;
 mod mailbox;
 mod once;
 mod serve;
@@ -51,11 +52,11 @@ pub(crate) fn run(socket: Socket, place: Place) {
     call::record_panics();
     let Some((message, fds)) = receive::<ToWorker>(&socket) else { return };
     match message {
-        ToWorker::Serve { protocol, identity, initializer } => {
+        ToWorker::Serve { protocol, identity, initializer, sandbox } => {
             if let Err(reason) = check(protocol, &identity) {
                 return unable(&socket, reason);
             }
-            serve::serve(socket, fds, initializer, place);
+            serve::serve(socket, fds, initializer, sandbox, place);
         }
         ToWorker::RunOnce { protocol, identity, call } => {
             if let Err(reason) = check(protocol, &identity) {

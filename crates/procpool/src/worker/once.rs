@@ -56,7 +56,7 @@ pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach
         fds.push(attachment.to_send()?);
     }
     if fds.len() > crate::os::socket::MAX_FDS {
-        return Err(std::io::Error::other("the output refers to too many queues"));
+        return Err(std::io::Error::other("the output refers to too many queues and open files"));
     }
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     send(socket, &ToParent::Attach { number }, &fds);

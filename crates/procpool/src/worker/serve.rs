@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::once::ship;
-use super::{EXIT_UNABLE, Place, input_of, parent_is_gone, run_in_original, send, unable};
+use super::{EXIT_UNABLE, Place, confine, input_of, parent_is_gone, run_in_original, send, unable};
 use crate::attach;
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
@@ -18,7 +18,7 @@ use crate::os::socket::Socket;
 use crate::ring::{
     AWAKE, Claim, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader,
 };
-use crate::wire::control::{CallMessage, PanicReport, ToParent};
+use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
 use crate::wire::items::{Status, put_result, split_task, wrap_result};
 
 /// How long to look for the next task before sleeping: about what a futex wake-up costs.
@@ -29,7 +29,13 @@ const POLLS_PER_YIELD: u32 = 32;
 const SHOW: Duration = Duration::from_millis(5);
 
 /// Serves until told to end.
-pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallMessage>, place: Place) {
+pub(super) fn serve(
+    socket: Socket,
+    fds: Vec<OwnedFd>,
+    initializer: Option<CallMessage>,
+    sandbox: Option<SandboxRules>,
+    place: Place,
+) {
     let mut fds = fds.into_iter();
     let (Some(region), Some(leader), Some(supervisor)) = (fds.next(), fds.next(), fds.next()) else {
         return unable(&socket, "a descriptor did not arrive".into());
@@ -43,21 +49,29 @@ pub(super) fn serve(socket: Socket, fds: Vec<OwnedFd>, initializer: Option<CallM
         Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
     };
     let socket = Arc::new(socket);
-    let mailbox = match Mailbox::open(Arc::clone(&socket), region.clone(), place) {
-        Ok(mailbox) => mailbox,
-        Err(e) => return unable(&socket, format!("cannot start a thread: {e}")),
-    };
     let _hang_up = HangUp(Arc::clone(&socket));
     if place == Place::Process {
-        // Should we be stopped when the parent ends: the mailbox thread must get to see it.
+        // Should we be stopped when the parent ends: the thread that listens to it must get to see that.
         let _ = crate::os::process::continue_when_parent_ends();
     }
-    if let Some(call) = initializer
-        && let Err(reason) = run_in_original(&original, || initialize(&call, fds.collect()))
-    {
-        return unable(&socket, reason);
-    }
-    send(&socket, &ToParent::Ready, &[]);
+    let open_mailbox =
+        || Mailbox::open(Arc::clone(&socket), region.clone(), place).map_err(|e| format!("cannot start a thread: {e}"));
+    let initialize = || match &initializer {
+        Some(call) => run_in_original(&original, || initialize(call, fds.collect())),
+        None => Ok(()),
+    };
+    let prepared = match &sandbox {
+        None => open_mailbox().and_then(|mailbox| initialize().map(|()| (mailbox, None))),
+        // Landlock holds only threads that begin after it, so the mailbox's must not be there yet.
+        Some(rules) => confine::watching(&socket, place, initializer.is_some(), initialize)
+            .and_then(|()| confine::confine(rules))
+            .and_then(|state| open_mailbox().map(|mailbox| (mailbox, Some(state)))),
+    };
+    let (mailbox, sandbox) = match prepared {
+        Ok(prepared) => prepared,
+        Err(reason) => return unable(&socket, reason),
+    };
+    send(&socket, &ToParent::Ready { sandbox }, &[]);
     let worker = Worker {
         tasks: TaskConsumer::new(&region),
         results: ResultProducer::new(&region),

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use procpool::SharedFile;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::exit;
 use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{self, Search};
-use crate::frame::names::{self, RawPath};
+use crate::frame::names;
 use crate::frame::outputs;
 use crate::frame::record::Record;
 use crate::frame::report::Words;
@@ -38,18 +39,31 @@ pub(crate) struct ThumbsPlan {
     pub options: Options,
 }
 
-/// One picture to make a thumbnail of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ThumbTask {
-    input: RawPath,
-    output: RawPath,
+/// What is to become of one picture.
+pub(crate) struct ThumbPlan {
+    output: PathBuf,
     options: Options,
 }
 
-/// One thumbnail made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One picture to make a thumbnail of.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ThumbTask {
+    input: SharedFile,
+    options: Options,
+}
+
+/// One thumbnail made: the content of its file. The worker writes no files, so that one that a picture has taken over has
+/// none to spoil.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ThumbMade {
+    bytes: Vec<u8>,
+    width: u32,
+    height: u32,
+}
+
+/// One thumbnail saved.
 pub(crate) struct ThumbDone {
-    output: RawPath,
+    output: PathBuf,
     width: u32,
     height: u32,
 }
@@ -70,14 +84,10 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
     let folders: BTreeSet<PathBuf> = named.iter().flatten().filter_map(|pair| folder_of(&pair.output)).collect();
     let item = |named: naming::Named| match named {
         Ok(Pair { path, output, format }) => {
-            let task = ThumbTask {
-                input: path.as_path().into(),
-                output: output.as_path().into(),
-                options: Options { format, ..plan.options.clone() },
-            };
-            Item { path, task: Ok(task) }
+            let plan = ThumbPlan { output, options: Options { format, ..plan.options.clone() } };
+            Item { path, plan: Ok(plan) }
         }
-        Err((path, error)) => Item { path, task: Err(error) },
+        Err((path, error)) => Item { path, plan: Err(error) },
     };
     let place = skip.map(names::show);
     let job = Thumbs { place, folders: Arc::new(folders) };
@@ -85,11 +95,10 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
 }
 
 /// What a worker does with one picture.
-fn thumb(task: ThumbTask) -> Result<ThumbDone, JobError> {
-    let bytes = inputs::read(task.input.as_path(), MAX_INPUT)?;
+fn thumb(task: ThumbTask) -> Result<ThumbMade, JobError> {
+    let bytes = inputs::read_open(task.input.into_file(), MAX_INPUT)?;
     let thumbnail = picture::thumbnail(&bytes, &task.options).map_err(|error| job_error(&error))?;
-    outputs::write(task.output.as_path(), &thumbnail.bytes)?;
-    Ok(ThumbDone { output: task.output, width: thumbnail.width, height: thumbnail.height })
+    Ok(ThumbMade { bytes: thumbnail.bytes, width: thumbnail.width, height: thumbnail.height })
 }
 
 /// The one place that knows how the picture code names its errors.
@@ -109,7 +118,19 @@ struct Thumbs {
 }
 
 impl Job for Thumbs {
+    type Plan = ThumbPlan;
+    type Task = ThumbTask;
+    type Made = ThumbMade;
     type Done = ThumbDone;
+
+    fn open(input: &Path, plan: &ThumbPlan) -> Result<ThumbTask, JobError> {
+        Ok(ThumbTask { input: inputs::open(input)?.into(), options: plan.options.clone() })
+    }
+
+    fn keep(plan: &ThumbPlan, made: ThumbMade) -> Result<ThumbDone, JobError> {
+        outputs::write(&plan.output, &made.bytes)?;
+        Ok(ThumbDone { output: plan.output.clone(), width: made.width, height: made.height })
+    }
 
     fn words(&self) -> Words {
         Words {
