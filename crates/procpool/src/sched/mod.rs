@@ -273,7 +273,7 @@ impl<P: Clone> Sched<P> {
             }
             self.dispatch(now);
         } else if cancel == Some(Cancel::Running) {
-            self.doom(worker, Doom::Cancel);
+            self.doom_for(worker, frame, 0, Doom::Cancel);
         } else if let Some(w) = self.workers.get_mut(&worker) {
             w.stubborn = Some(frame);
         }
@@ -285,14 +285,48 @@ impl<P: Clone> Sched<P> {
             && w.doom.is_none()
         {
             w.doom = Some(doom);
-            let gently = matches!(doom, Doom::Timeout | Doom::CpuTime | Doom::Cancel);
-            if gently {
-                // It must not begin another task while it cleans up.
-                let behind = w.sent.iter().skip(1).map(|&frame| Action::Revoke { worker, frame });
-                self.actions.extend(behind);
-            }
-            self.actions.push(Action::Kill { worker, gently });
+            self.actions.push(Action::Kill { worker, gently: false });
         }
+    }
+
+    /// Ends a worker because of the task of `frame` that it is at, and of no other: what it has not begun is taken from it
+    /// first, and if it turns out to have finished that frame meanwhile, it is pardoned. `progress` tells how many tasks of
+    /// the frame it has finished but not shown.
+    pub(crate) fn doom_for(&mut self, worker: WorkerId, frame: FrameId, progress: u32, doom: Doom) {
+        let Some((next, end)) = self.frames.get(frame).map(|entry| entry.range) else { return };
+        // The worker's word, or that of an earlier frame in the same place: no more than there can be.
+        let task = next + progress.min(end - next - 1);
+        if let Some(w) = self.workers.get_mut(&worker)
+            && w.doom.is_none()
+        {
+            w.doom = Some(doom);
+            w.guilty = Some((frame, task));
+            let behind = w.sent.iter().skip_while(|f| **f != frame).skip(1);
+            self.actions.extend(behind.map(|&frame| Action::Revoke { worker, frame }));
+            self.actions.push(Action::Kill { worker, gently: !matches!(doom, Doom::Memory(_)) });
+        }
+    }
+
+    /// Whether the worker is still at the frame for which it is to be ended, or is to be ended for none in particular. To be
+    /// asked after its results were taken, before it is ended.
+    pub(crate) fn is_guilty(&self, worker: WorkerId) -> bool {
+        let guilty = |w: &Worker| w.guilty.is_none_or(|(frame, _)| w.sent.front() == Some(&frame));
+        self.workers.get(&worker).is_some_and(guilty)
+    }
+
+    /// Lets a worker go on that has finished the task for which it was to be ended.
+    pub(crate) fn pardon(&mut self, worker: WorkerId, now: Nanos) {
+        if let Some(w) = self.workers.get_mut(&worker) {
+            w.doom = None;
+            w.guilty = None;
+        }
+        self.dispatch(now);
+    }
+
+    /// The next task to end, of the frame that the worker is at.
+    fn present_task(&self, w: &Worker) -> Option<(FrameId, u32)> {
+        let frame = *w.sent.front()?;
+        Some((frame, self.frames.get(frame)?.range.0))
     }
 
     /// Whether the worker takes tasks and nothing speaks against it.
@@ -329,7 +363,10 @@ impl<P: Clone> Sched<P> {
             self.requeue(frame);
         }
         if let Some(&front) = w.sent.front() {
-            if busy { self.blame(front, worker, w.doom) } else { self.requeue(front) }
+            // Inside a chunk the next task may have begun before the one was ended that it was ended for.
+            let innocent = w.guilty.is_some_and(|task| self.present_task(&w) != Some(task));
+            let doom = w.doom.filter(|_| !innocent);
+            if busy { self.blame(front, worker, doom) } else { self.requeue(front) }
         }
         if self.is_broken() {
             self.broken_since = now;
@@ -401,15 +438,16 @@ impl<P: Clone> Sched<P> {
         let mut overdue = Vec::new();
         for (&id, w) in &mut self.workers {
             w.blocked = false;
-            let Some(entry) = w.sent.front().and_then(|f| self.frames.get(*f)) else { continue };
+            let Some(&front) = w.sent.front() else { continue };
+            let Some(entry) = self.frames.get(front) else { continue };
             let Some(timeout) = entry.spec.timeout else { continue };
             w.see_progress(progress(id), entry.range.1 - entry.range.0, now);
             if now >= w.front_since.saturating_add(timeout) {
-                overdue.push(id);
+                overdue.push((id, front));
             }
         }
-        for worker in overdue {
-            self.doom(worker, Doom::Timeout);
+        for (worker, frame) in overdue {
+            self.doom_for(worker, frame, progress(worker), Doom::Timeout);
         }
         self.dispatch(now);
     }

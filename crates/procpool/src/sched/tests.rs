@@ -272,7 +272,8 @@ fn only_the_ends_that_count_are_tried_again() {
     t.sched.died(WorkerId(0), true, 0);
     t.sched.ready(WorkerId(1), 0);
     assert_eq!(t.settle(), ["start 1", "send a[0..1] to 1"]);
-    t.sched.doom(WorkerId(1), Doom::Timeout);
+    let a = t.sched.front(WorkerId(1)).unwrap().0;
+    t.sched.doom_for(WorkerId(1), a, 0, Doom::Timeout);
     t.sched.died(WorkerId(1), true, 0);
     assert_eq!(t.settle(), ["kill 1 gently", "fail a[0..1] Died(Some(Timeout)) at attempt 2"]);
 }
@@ -309,6 +310,48 @@ fn a_worker_that_cleans_up_begins_nothing_more() {
     let actions = t.settle();
     assert_eq!(actions[..2], ["revoke from 0", "kill 0 gently"]);
     assert!(actions.contains(&"send c[0..1] to 1".to_string()), "{actions:?}");
+}
+
+#[test]
+fn a_worker_is_ended_only_for_the_task_it_is_at() {
+    let mut t = Table::with_ready(1);
+    let (a, b) = (t.submit('a', 1), t.submit('b', 1));
+    t.settle();
+    t.sched.doom_for(WorkerId(0), a, 0, Doom::Timeout);
+    assert_eq!(t.actions(), ["revoke from 0", "kill 0 gently"]);
+    // It was quicker: it has finished a and begun b.
+    t.sched.revoked(WorkerId(0), b, false, 0);
+    t.sched.finished(WorkerId(0), a, 0, 1, 5_000_000, 0).unwrap();
+    assert!(!t.sched.is_guilty(WorkerId(0)));
+    t.sched.pardon(WorkerId(0), 0);
+    t.sched.finished(WorkerId(0), b, 0, 1, 5_000_000, 0).unwrap();
+    assert!(t.settle().is_empty());
+    let c = t.submit('c', 1);
+    assert_eq!(t.settle(), ["send c[0..1] to 0"], "and it goes on");
+    t.sched.doom_for(WorkerId(0), c, 0, Doom::Timeout);
+    assert!(t.sched.is_guilty(WorkerId(0)));
+}
+
+#[test]
+fn in_a_chunk_the_next_task_is_not_blamed_for_the_one_before() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 3);
+    t.settle();
+    t.sched.doom_for(WorkerId(0), a, 0, Doom::Timeout);
+    t.sched.finished(WorkerId(0), a, 0, 1, 100, 0).unwrap();
+    t.sched.died(WorkerId(0), true, 0);
+    let actions = t.settle();
+    assert!(actions.contains(&"fail a[1..2] Died(None) at attempt 1".to_string()), "{actions:?}");
+
+    // But what was finished and not shown yet does not clear the one after it.
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 3);
+    t.settle();
+    t.sched.doom_for(WorkerId(0), a, 2, Doom::Timeout);
+    t.sched.finished(WorkerId(0), a, 0, 2, 100, 0).unwrap();
+    t.sched.died(WorkerId(0), true, 0);
+    let actions = t.settle();
+    assert!(actions.contains(&"fail a[2..3] Died(Some(Timeout)) at attempt 1".to_string()), "{actions:?}");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct Worker {
     pub(super) stubborn: Option<FrameId>,
     /// Why it is being ended.
     pub(super) doom: Option<Doom>,
+    /// The task for which it is being ended, if for one.
+    pub(super) guilty: Option<(FrameId, u32)>,
 }
 
 impl Worker {
@@ -51,6 +53,7 @@ impl Worker {
             blocked: false,
             stubborn: None,
             doom: None,
+            guilty: None,
         }
     }
 

@@ -324,7 +324,12 @@ impl Core {
             }
             Action::Kill { worker, gently } => {
                 let grace = self.grace;
-                if let Some(link) = self.links.get_mut(&worker) {
+                let Self { links, sched, tasks, log, .. } = self;
+                if let Some(link) = links.get_mut(&worker) {
+                    let honest = link.drain(worker, &mut Books { sched, tasks, log, out, now }).is_ok();
+                    if honest && !sched.is_guilty(worker) {
+                        return sched.pardon(worker, now);
+                    }
                     if gently && !grace.is_zero() {
                         link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
                         out.ring_supervisor = true;

@@ -250,7 +250,13 @@ impl Core {
         let late = self.links.iter().filter(|(_, link)| link.is_starting() && link.started.elapsed() >= start_timeout);
         let late: Vec<_> = late.map(|(&worker, _)| (worker, Doom::Breach("it did not start in time"))).collect();
         for (worker, doom) in over.into_iter().chain(late) {
-            self.sched.doom(worker, doom);
+            match (doom, self.sched.front(worker).map(|(frame, ..)| frame)) {
+                (Doom::Memory(_) | Doom::CpuTime, Some(frame)) => {
+                    let progress = self.links.get(&worker).map_or(0, Link::progress);
+                    self.sched.doom_for(worker, frame, progress, doom);
+                }
+                _ => self.sched.doom(worker, doom),
+            }
         }
     }
 }
