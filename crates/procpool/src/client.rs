@@ -1,5 +1,6 @@
 //! How the faces reach the engine: inputs become batches, batches become frames with the pool's limits.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -11,7 +12,8 @@ use crate::error::{Blame, Error, Kind, Result};
 use crate::options::TaskOptions;
 use crate::ring::INLINE_MAX;
 use crate::sched::FrameId;
-use crate::supervisor::{Engine, Frame, SharedBlob, Sink};
+use crate::supervisor::{Engine, Frame, SharedBlob, Sink, Sinks, Submitted};
+use crate::wire::items::{begin_task, end_task};
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -67,6 +69,53 @@ impl Client {
         self.engine.wait_for_room(most)
     }
 
+    /// Hands one task to the engine. Returns its frame and its place in there, if it got that far, and its number in the pool.
+    pub(crate) fn submit<X: Serialize>(
+        &self,
+        function: Function,
+        input: &X,
+        sink: &Arc<dyn Sink>,
+        options: &TaskOptions,
+    ) -> Result<Submitted> {
+        self.check(options)?;
+        let mut batch = Batch::in_scratch(function);
+        let submitted = match batch.add(input) {
+            Err(error) => {
+                let index = self.engine.take_index();
+                Ok(Submitted { place: Err(error.with_task(function.name, index)), index })
+            }
+            Ok(()) => self.submit_batch(&mut batch, sink, options),
+        };
+        batch.return_scratch();
+        submitted
+    }
+
+    fn submit_batch(&self, batch: &mut Batch, sink: &Arc<dyn Sink>, options: &TaskOptions) -> Result<Submitted> {
+        let spec = options.spec(1, batch.function.offset);
+        if batch.payload.len() > GROUPED_MAX || !batch.attachments.is_empty() || options.has_limits() {
+            let own = batch.take();
+            let index = self.engine.take_index();
+            let frame = self.frame(own, Sinks::Each(Arc::clone(sink), Vec::new()), index, None, options)?;
+            let frame = self.engine.submit(Arc::new(frame), spec)?;
+            return Ok(Submitted { place: Ok((frame, 0)), index });
+        }
+        let payload = &batch.payload;
+        let alone = |index| Frame {
+            function: batch.function,
+            payload: payload.clone(),
+            memfd: None,
+            attachments: Vec::new(),
+            state: None,
+            sinks: Sinks::Each(Arc::clone(sink), Vec::new()),
+            first_index: index,
+            timeout: None,
+            cpu_time: None,
+            memory_limit: None,
+        };
+        let (frame, task, index) = self.engine.submit_one(batch.function.name, payload, sink, &spec, alone)?;
+        Ok(Submitted { place: Ok((frame, task)), index })
+    }
+
     /// Hands a batch to the engine.
     pub(crate) fn send(
         &self,
@@ -76,10 +125,27 @@ impl Client {
         state: Option<Arc<SharedBlob>>,
         options: &TaskOptions,
     ) -> Result<FrameId> {
+        self.check(options)?;
+        let spec = options.spec(batch.items, batch.function.offset);
+        let frame = self.frame(batch, Sinks::One(sink), first_index, state, options)?;
+        self.engine.submit(Arc::new(frame), spec)
+    }
+
+    fn check(&self, options: &TaskOptions) -> Result<()> {
         if options.has_limits() && self.engine.is_threads() {
             return Err(Error::usage(NO_LIMITS_ON_THREADS));
         }
-        let spec = options.spec(batch.items, batch.function.offset);
+        Ok(())
+    }
+
+    fn frame(
+        &self,
+        batch: Batch,
+        sinks: Sinks,
+        first_index: u64,
+        state: Option<Arc<SharedBlob>>,
+        options: &TaskOptions,
+    ) -> Result<Frame> {
         let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
             (batch.payload, None)
         } else {
@@ -87,20 +153,27 @@ impl Client {
                 .map_err(|e| Error::os("cannot make shared memory for a large input", &e))?;
             (Vec::new(), Some(memfd))
         };
-        let frame = Frame {
+        Ok(Frame {
             function: batch.function,
             payload,
             memfd,
             attachments: batch.attachments,
             state,
-            sink,
+            sinks,
             first_index,
             timeout: options.timeout_ns(),
             cpu_time: options.cpu_time_ns(),
             memory_limit: options.memory,
-        };
-        self.engine.submit(Arc::new(frame), spec)
+        })
     }
+}
+
+/// The largest input in bytes that travels with others.
+const GROUPED_MAX: usize = 1024;
+
+thread_local! {
+    /// Where single inputs are encoded, so that a small one allocates nothing.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Inputs of one function on their way into a frame.
@@ -120,10 +193,27 @@ impl Batch {
         Self { function, payload: Vec::new(), items: 0, attachments: Vec::new() }
     }
 
+    /// An empty batch whose memory is borrowed from this thread.
+    fn in_scratch(function: Function) -> Self {
+        Self { payload: SCRATCH.take(), ..Self::new(function) }
+    }
+
+    /// Gives the memory back for the next one.
+    fn return_scratch(mut self) {
+        if self.payload.capacity() <= GROUPED_MAX {
+            self.payload.clear();
+            SCRATCH.set(self.payload);
+        }
+    }
+
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.function))
+    }
+
     /// Adds an input, or says why it cannot be encoded; then the batch is as before.
     pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
         let before = self.attachments.len();
-        let start = self.payload.len();
+        let start = begin_task(&mut self.payload);
         let payload = &mut self.payload;
         let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, payload));
         let refused = match encoded {
@@ -132,7 +222,7 @@ impl Batch {
                 "it refers to too many queues and open files".to_string()
             }
             Ok(()) => {
-                crate::wire::items::wrap_task(start, &mut self.payload);
+                end_task(start, &mut self.payload);
                 self.items += 1;
                 return Ok(());
             }

@@ -143,6 +143,11 @@ impl Log {
         Self { listening, next: 0 }
     }
 
+    /// Whether somebody wants to be told.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.listening
+    }
+
     /// Notes what `event` says, if somebody listens.
     pub(crate) fn note(&mut self, at_ns: u64, records: &mut Vec<Record>, event: impl FnOnce() -> Event) {
         if self.listening {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::sched::FrameId;
-use crate::supervisor::{Delivery, Engine, Sink, Waiting};
+use crate::supervisor::{Delivery, Engine, Sink, Submitted, Waiting};
 
 /// A task that was submitted. Waiting for it gives its output, or the [`Error`] that says why there is none.
 ///
@@ -47,7 +47,8 @@ use crate::supervisor::{Delivery, Engine, Sink, Waiting};
 pub struct Future<O> {
     shared: Arc<Shared>,
     engine: Arc<Engine>,
-    frame: Option<FrameId>,
+    /// Its frame and its place in there, unless it never got that far.
+    place: Option<(FrameId, u32)>,
     index: u64,
     output: PhantomData<fn() -> O>,
 }
@@ -59,10 +60,18 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    delivery: Option<Delivery>,
-    waiter: Option<Thread>,
-    waker: Option<Waker>,
+enum State {
+    /// The outcome has not come, and nobody waits for it.
+    #[default]
+    Pending,
+    /// This thread waits for it.
+    Waited(Thread),
+    /// A task of an async runtime waits for it.
+    Awaited(Waker),
+    /// It has come.
+    Done(Delivery),
+    /// It was given away.
+    Taken,
 }
 
 impl Shared {
@@ -73,16 +82,20 @@ impl Shared {
 
 impl Sink for Shared {
     fn deliver(&self, _first: u64, delivery: Delivery) -> Option<Waker> {
-        let (waiter, waker) = {
+        let before = {
             let mut state = self.lock();
-            state.delivery = Some(delivery);
+            let before = std::mem::replace(&mut *state, State::Done(delivery));
             self.done.store(true, SeqCst);
-            (state.waiter.take(), state.waker.take())
+            before
         };
-        if let Some(waiter) = waiter {
-            waiter.unpark();
+        match before {
+            State::Waited(waiter) => {
+                waiter.unpark();
+                None
+            }
+            State::Awaited(waker) => Some(waker),
+            State::Pending | State::Done(_) | State::Taken => None,
         }
-        waker
     }
 }
 
@@ -92,27 +105,24 @@ impl Waiting for Shared {
     }
 
     fn set_waiter(&self, waiter: Option<Thread>) {
-        self.lock().waiter = waiter;
+        let mut state = self.lock();
+        if !matches!(*state, State::Done(_) | State::Taken) {
+            *state = waiter.map_or(State::Pending, State::Waited);
+        }
     }
 }
 
 impl<O> Future<O> {
-    pub(crate) fn new(engine: Arc<Engine>, index: u64) -> Self {
-        Self { shared: Arc::default(), engine, frame: None, index, output: PhantomData }
-    }
-
-    pub(crate) fn sink(&self) -> Arc<dyn Sink> {
-        Arc::clone(&self.shared) as Arc<dyn Sink>
-    }
-
-    pub(crate) fn of_frame(mut self, frame: FrameId) -> Self {
-        self.frame = Some(frame);
-        self
-    }
-
-    pub(crate) fn failed(self, error: Error) -> Self {
-        self.shared.deliver(self.index, Delivery::Failed(error));
-        self
+    /// The future of the task that `submit` hands to the engine.
+    pub(crate) fn submitted(
+        engine: Arc<Engine>,
+        submit: impl FnOnce(&Arc<dyn Sink>) -> Result<Submitted>,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let sink: Arc<dyn Sink> = Arc::clone(&shared) as Arc<dyn Sink>;
+        let Submitted { place, index } = submit(&sink)?;
+        let place = place.map_err(|error| sink.deliver(index, Delivery::Failed(error))).ok();
+        Ok(Self { shared, engine, place, index, output: PhantomData })
     }
 
     /// Whether the task has ended, in whatever way.
@@ -127,8 +137,8 @@ impl<O> Future<O> {
     ///
     /// [`Kind::Cancelled`]: crate::Kind::Cancelled
     pub fn cancel(&self) -> bool {
-        let Some(frame) = self.frame else { return false };
-        !self.is_done() && self.engine.with(|core, now| core.sched.cancel(frame, true, now))
+        let Some((frame, task)) = self.place else { return false };
+        !self.is_done() && self.engine.with(|core, now| core.sched.cancel_task(frame, task, now))
     }
 }
 
@@ -167,11 +177,12 @@ impl<O: DeserializeOwned> Future<O> {
     }
 
     fn take(&self) -> Result<O> {
-        let delivery = self.shared.lock().delivery.take();
-        match delivery {
-            Some(Delivery::Results(mut results)) => results.take(0, self.index),
-            Some(Delivery::Failed(error)) => Err(error),
-            None => Err(Error::usage("the outcome of this future was taken before")),
+        let state = std::mem::replace(&mut *self.shared.lock(), State::Taken);
+        match state {
+            State::Done(Delivery::Outcome(outcome)) => outcome.take(self.index),
+            State::Done(Delivery::Results(mut results)) => results.take(self.index),
+            State::Done(Delivery::Failed(error)) => Err(error),
+            _ => Err(Error::usage("the outcome of this future was taken before")),
         }
     }
 }
@@ -202,8 +213,8 @@ impl<O: DeserializeOwned> std::future::Future for Outcome<O> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<O>> {
         {
             let mut state = self.0.shared.lock();
-            if state.delivery.is_none() && !self.0.is_done() {
-                state.waker = Some(context.waker().clone());
+            if !matches!(*state, State::Done(_) | State::Taken) {
+                *state = State::Awaited(context.waker().clone());
                 return Poll::Pending;
             }
         }

@@ -66,12 +66,13 @@ impl Sink for Inbox {
         let waiter = {
             let mut state = self.lock();
             match &delivery {
-                Delivery::Failed(_) => state.ended += 1,
+                Delivery::Failed(_) | Delivery::Outcome(_) => state.ended += 1,
                 Delivery::Results(results) => {
-                    state.ended += results.len() as u64;
-                    let one = results.run_ns as f64 / results.len().max(1) as f64;
-                    let average = state.task_ns.get_or_insert(one);
-                    *average += (one - *average) / 4.0;
+                    state.ended += u64::from(results.len());
+                    if let Some(one) = results.task_ns {
+                        let average = state.task_ns.get_or_insert(one as f64);
+                        *average += (one as f64 - *average) / 4.0;
+                    }
                 }
             }
             state.ready.insert(first, delivery);
@@ -114,8 +115,8 @@ struct Pipeline<'p, I, O> {
     yielded: u64,
     /// The chunks that were sent, with the number of their first task, until they are taken.
     frames: BTreeMap<u64, FrameId>,
-    /// What is being yielded: outcomes, the next one's place among them and its number.
-    current: Option<(Delivery, usize, u64)>,
+    /// What is being yielded: outcomes, and the number of the next one.
+    current: Option<(Delivery, u64)>,
     output: PhantomData<fn() -> O>,
 }
 
@@ -181,18 +182,22 @@ where
     }
 
     fn next_of_current(&mut self) -> Option<(u64, Result<O>)> {
-        let (delivery, k, index) = self.current.take()?;
-        self.yielded += 1;
-        match delivery {
-            Delivery::Failed(error) => Some((index, Err(error))),
-            Delivery::Results(mut results) => {
-                let outcome = results.take(k, index);
-                if k + 1 < results.len() {
-                    self.current = Some((Delivery::Results(results), k + 1, index + 1));
-                }
-                Some((index, outcome))
-            }
+        if let Some((Delivery::Results(results), next)) = &mut self.current
+            && results.len() > 1
+        {
+            let index = *next;
+            *next += 1;
+            self.yielded += 1;
+            return Some((index, results.take(index)));
         }
+        let (delivery, index) = self.current.take()?;
+        self.yielded += 1;
+        let outcome = match delivery {
+            Delivery::Failed(error) => Err(error),
+            Delivery::Outcome(outcome) => outcome.take(index),
+            Delivery::Results(mut results) => results.take(index),
+        };
+        Some((index, outcome))
     }
 
     fn take_delivery(&mut self) {
@@ -204,7 +209,7 @@ where
         let Some(first) = first else { return };
         if let Some(delivery) = state.ready.remove(&first) {
             drop(state);
-            self.current = Some((delivery, 0, first));
+            self.current = Some((delivery, first));
         }
     }
 
@@ -302,7 +307,7 @@ impl<I, O> Drop for Pipeline<'_, I, O> {
         let state = self.state.take();
         self.client.engine().with(|core, now| {
             for frame in frames.into_values() {
-                core.sched.cancel(frame, false, now);
+                core.sched.cancel(frame, now);
             }
             if let Some(state) = state {
                 core.drop_state(state.number);

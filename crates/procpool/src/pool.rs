@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::attach;
 use crate::call::{self, Setup};
-use crate::client::{Batch, Client, NO_LIMITS_ON_THREADS, require_init};
+use crate::client::{Client, NO_LIMITS_ON_THREADS, require_init};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{Listener, Record};
 use crate::future::Future;
@@ -270,7 +270,7 @@ impl PoolBuilder {
             self.options,
             self.max_pending,
         );
-        Ok(Pool { client, submitted: AtomicU64::new(0) })
+        Ok(Pool { client })
     }
 }
 
@@ -315,7 +315,6 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Pool {
     client: Client,
-    submitted: AtomicU64,
 }
 
 impl Pool {
@@ -409,16 +408,7 @@ impl Pool {
         O: Serialize + DeserializeOwned,
     {
         let function = call::task(f)?;
-        let index = self.submitted.fetch_add(1, Relaxed);
-        let future = Future::new(Arc::clone(self.client.engine()), index);
-        let mut batch = Batch::new(function);
-        match batch.add(&input) {
-            Ok(()) => {
-                let frame = self.client.send(batch, future.sink(), index, None, options)?;
-                Ok(future.of_frame(frame))
-            }
-            Err(error) => Ok(future.failed(error.with_task(function.name, index))),
-        }
+        Future::submitted(Arc::clone(self.client.engine()), |sink| self.client.submit(function, &input, sink, options))
     }
 
     /// Runs `f` over `inputs` and yields the outputs in the order of the inputs.

@@ -21,26 +21,29 @@ procpool::init_in_tests!();
 mod at {
     pub(crate) const RESULT_TAIL: usize = 256;
     pub(crate) const TASK_HEAD: usize = 192;
-    pub(crate) const WORKER: usize = 384;
-    pub(crate) const TASKS: usize = 448;
+    pub(crate) const WORKER: usize = 320;
+    pub(crate) const TASKS: usize = 384;
     pub(crate) const RESULTS: usize = TASKS + SLOTS * SLOT;
     pub(crate) const TASK_DATA: usize = RESULTS + SLOTS * SLOT;
     pub(crate) const RESULT_DATA: usize = TASK_DATA + 256 * 1024;
     pub(crate) const SLOTS: usize = 64;
     pub(crate) const SLOT: usize = 64;
     /// In a result slot.
-    pub(crate) const PROGRESS: usize = 0;
-    pub(crate) const FIRST: usize = 4;
-    pub(crate) const FRAME: usize = 8;
-    pub(crate) const OFFSET: usize = 16;
-    pub(crate) const LEN: usize = 20;
+    pub(crate) const SERIAL: usize = 0;
+    pub(crate) const PROGRESS: usize = 4;
+    pub(crate) const FIRST: usize = 8;
+    pub(crate) const FRAME: usize = 16;
+    pub(crate) const OFFSET: usize = 24;
+    pub(crate) const LEN: usize = 28;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Evil {
     TailFarAhead,
     TailBehind,
-    PublishRunning,
+    PublishNothing,
+    PublishUnwritten,
+    MoreThanItsItems,
     OutsideMemory,
     NotWellFormed,
     AnothersTask,
@@ -100,7 +103,8 @@ fn forge(item: &[u8], times: u32) {
         }
         sys::scribble(slot + at::OFFSET, 0);
         sys::scribble(slot + at::LEN, item.len() as u32);
-        sys::scribble(slot + at::PROGRESS, 2);
+        sys::scribble(slot + at::PROGRESS, 1);
+        sys::scribble(slot + at::SERIAL, tail.wrapping_add(time).wrapping_add(1));
     }
     sys::scribble(at::RESULT_TAIL, tail.wrapping_add(times));
 }
@@ -111,7 +115,12 @@ fn do_evil(evil: Evil) -> u64 {
     match evil {
         Evil::TailFarAhead => sys::scribble(at::RESULT_TAIL, sys::peek(at::RESULT_TAIL).wrapping_add(65)),
         Evil::TailBehind => sys::scribble(at::RESULT_TAIL, sys::peek(at::RESULT_TAIL).wrapping_sub(1)),
-        Evil::PublishRunning => publish(),
+        Evil::PublishNothing => publish(),
+        Evil::PublishUnwritten => {
+            sys::scribble(slot + at::SERIAL, 0);
+            publish();
+        }
+        Evil::MoreThanItsItems => forge(&[0, 1, 5, 0, 1, 6], 1),
         Evil::OutsideMemory => {
             sys::scribble(slot + at::OFFSET, u32::MAX);
             sys::scribble(slot + at::LEN, 8);
@@ -145,7 +154,9 @@ fn row_12_every_breach_is_noticed_and_named() {
     let breaches = [
         (Evil::TailFarAhead, "it claims more results than its ring can hold"),
         (Evil::TailBehind, "it claims more results than its ring can hold"),
-        (Evil::PublishRunning, "it published a result that it says is not finished"),
+        (Evil::PublishNothing, "it answers tasks that were not its next ones"),
+        (Evil::PublishUnwritten, "it published a result that it has not written"),
+        (Evil::MoreThanItsItems, "it wrote more than its results"),
         (Evil::OutsideMemory, "it names a result outside its memory"),
         (Evil::NotWellFormed, "it wrote a result that is not well-formed"),
         (Evil::AnothersTask, "it answers a task that it was not running"),
@@ -286,7 +297,7 @@ fn deny((how, _): (u8, u64)) -> u64 {
         sys::scribble(open_slot() + at::PROGRESS, 0);
     }
     if how > 1 {
-        (0..at::SLOTS).for_each(|slot| sys::scribble(at::TASKS + slot * at::SLOT, 1));
+        (0..at::SLOTS).for_each(|slot| sys::scribble(at::TASKS + slot * at::SLOT, 0));
     }
     std::process::abort()
 }
@@ -316,7 +327,7 @@ fn row_12_a_worker_that_feigns_progress_is_timed_out() {
         let feign = |n: u64| -> u64 {
             let slot = open_slot();
             for k in 0.. {
-                sys::scribble(slot + at::PROGRESS, 2 * (k % 1000) + 1);
+                sys::scribble(slot + at::PROGRESS, k % 1000);
                 std::thread::sleep(Duration::from_millis(1));
             }
             n

@@ -15,12 +15,6 @@ pub(super) const DATA: usize = 256 * 1024;
 #[repr(C, align(64))]
 pub(super) struct Line<T>(pub(super) T);
 
-/// States of a task slot.
-pub(super) const READY: u32 = 1;
-pub(super) const CLAIMED: u32 = 2;
-pub(super) const REVOKED: u32 = 3;
-pub(super) const DONE: u32 = 4;
-
 /// The worker looks at its ring by itself.
 pub(crate) const AWAKE: u32 = 0;
 /// The worker sleeps until there is a task.
@@ -40,24 +34,43 @@ pub(crate) enum Listener {
     Supervisor = 2,
 }
 
-/// A task frame on its way to the worker. Written by the parent, but for `state`.
+/// A task frame on its way to the worker. Written by the parent, but for `open`.
 #[repr(C, align(64))]
 pub(super) struct TaskSlot {
-    pub(super) state: AtomicU32,
-    pub(super) items: AtomicU32,
+    /// The items that nobody has taken, as [`Items`].
+    pub(super) open: AtomicU64,
     pub(super) frame: AtomicU64,
     pub(super) function: AtomicU64,
     pub(super) shared_state: AtomicU64,
     pub(super) attachment: AtomicU64,
     pub(super) offset: AtomicU32,
     pub(super) len: AtomicU32,
-    pub(super) first: AtomicU32,
+}
+
+/// The items of a frame from `next` to before `end`, in one word: the worker takes them from the front, one by one, and the
+/// parent takes them back from the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Items {
+    pub(super) next: u32,
+    pub(super) end: u32,
+}
+
+impl Items {
+    pub(super) fn word(self) -> u64 {
+        u64::from(self.end) << 32 | u64::from(self.next)
+    }
+
+    pub(super) fn of(word: u64) -> Self {
+        Self { next: word as u32, end: (word >> 32) as u32 }
+    }
 }
 
 /// A result frame on its way to the parent. Written by the worker.
 #[repr(C, align(64))]
 pub(super) struct ResultSlot {
-    /// Twice the number of finished items, plus one while an item runs.
+    /// One more than the position of the result frame that the other fields belong to.
+    pub(super) serial: AtomicU32,
+    /// How many items are finished.
     pub(super) progress: AtomicU32,
     pub(super) first: AtomicU32,
     pub(super) frame: AtomicU64,
@@ -77,8 +90,6 @@ pub(super) struct Control {
     /// Written by the worker.
     pub(super) task_head: Line<AtomicU32>,
     pub(super) result_tail: Line<AtomicU32>,
-    /// 1 while the worker holds a finished item that no result frame holds yet.
-    pub(super) carrying: Line<AtomicU32>,
     /// Written by both: the worker's futex word.
     pub(super) worker: Line<AtomicU32>,
     pub(super) tasks: [TaskSlot; SLOTS],

@@ -11,8 +11,8 @@ mod space;
 mod tasks;
 
 pub(crate) use layout::{AWAKE, FULL, Listener, Region, SLEEPING, SLOTS};
-pub(crate) use results::{Committed, ResultConsumer, ResultProducer};
-pub(crate) use tasks::{Claim, TaskConsumer, TaskHeader, TaskProducer};
+pub(crate) use results::{ResultConsumer, ResultProducer, Shown};
+pub(crate) use tasks::{TaskConsumer, TaskHeader, TaskProducer};
 
 /// The worker has written something that no honest worker writes. It must be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The ring of results: the worker produces, in place and item by item; the parent consumes.
 //!
-//! A result frame is open while its task frame runs. Its slot already says how many items are finished and whether one
-//! runs, so when the worker dies the parent finds every finished item and knows which one to blame.
+//! A result frame is open while its task frame runs. Its slot already says how many items are finished, so the parent can
+//! read them before the frame is published: when the worker has died, or when one of the items takes long.
 
 use std::sync::atomic::Ordering::*;
 
@@ -44,8 +44,8 @@ impl ResultProducer {
         }
     }
 
-    /// Opens a result frame for the items of `frame` from number `first` on. `false` if there is no room until the parent
-    /// has taken older results.
+    /// Opens a result frame for the items of `frame` from number `first` on, instead of an open one that holds nothing. `false`
+    /// if there is no room until the parent has taken older results.
     pub(crate) fn open(&mut self, frame: u64, first: u32) -> bool {
         self.reclaim();
         if self.tail.wrapping_sub(self.head) as usize >= SLOTS {
@@ -53,21 +53,17 @@ impl ResultProducer {
         }
         let Some(room) = self.space.fit(ROOM) else { return false };
         let slot = &self.region.control().results[self.tail as usize % SLOTS];
+        // A reader looks for the serial of the frame that it expects here, and then for progress. So it never mixes these
+        // fields with those of an older frame, nor of one that was opened here in vain: that one had none.
         slot.progress.store(0, Relaxed);
         slot.first.store(first, Relaxed);
         slot.offset.store(room.offset, Relaxed);
         slot.len.store(0, Relaxed);
         slot.run_ns.store(0, Relaxed);
-        slot.frame.store(frame, Release);
+        slot.frame.store(frame, Relaxed);
+        slot.serial.store(self.tail.wrapping_add(1), Release);
         self.open = Some(Open { frame, next: first, done: 0, room, len: 0 });
         true
-    }
-
-    /// Notes that the next item begins.
-    pub(crate) fn begin(&mut self) {
-        if let Some(open) = &self.open {
-            self.slot().progress.store(2 * open.done + 1, Release);
-        }
     }
 
     /// Adds the finished item's result. `false` if it does not fit any more: commit, open again, add again.
@@ -83,26 +79,19 @@ impl ResultProducer {
         let (len, done) = (open.len as u32, open.done);
         let slot = self.slot();
         slot.len.store(len, Relaxed);
-        slot.progress.store(2 * done, Release);
+        slot.progress.store(done, Release);
         true
     }
 
-    /// Publishes what the open frame holds; returns its frame number and the next item's.
+    /// Publishes what the open frame holds, if it holds anything; returns its frame number and the next item's.
     pub(crate) fn commit(&mut self, run_ns: u64) -> Option<(u64, u32)> {
-        let open = self.open.take()?;
+        let open = self.open.take().filter(|open| open.done > 0)?;
         let control = self.region.control();
-        // An item that has run but did not fit is not part of this frame.
-        self.slot().progress.store(2 * open.done, Relaxed);
         self.slot().run_ns.store(run_ns, Relaxed);
         self.space.take(open.room, open.len);
         self.tail = self.tail.wrapping_add(1);
         control.result_tail.0.store(self.tail, Release);
         Some((open.frame, open.next))
-    }
-
-    /// Says whether a finished item is held that no frame holds yet: its task must not be run again.
-    pub(crate) fn set_carrying(&self, carrying: bool) {
-        self.region.control().carrying.0.store(u32::from(carrying), Release);
     }
 
     /// Whether the parent has taken nothing since [`ResultProducer::open`] last failed.
@@ -123,28 +112,21 @@ impl ResultProducer {
     }
 }
 
-/// A result frame that the worker has published, copied but not yet believed.
+/// What is new in a result frame, copied but not yet believed.
 #[derive(Debug)]
-pub(crate) struct Committed {
+pub(crate) struct Shown {
     /// The task frame it answers, as the worker says.
     pub(crate) frame: u64,
-    /// The number of its first item, as the worker says.
+    /// The number of its first new item, as the worker says.
     pub(crate) first: u32,
-    /// How many items it says it holds.
+    /// How many new items it says it holds.
     pub(crate) items: u32,
-    /// How long they ran, as the worker says.
-    pub(crate) run_ns: u64,
-    /// The encoded results.
+    /// How long all its items ran on average, as the worker says. `None` if the frame is still open.
+    pub(crate) task_ns: Option<u64>,
+    /// The encoded results; of an open frame, perhaps with the beginning of more.
     pub(crate) bytes: Vec<u8>,
-}
-
-/// What a dead worker left in the frame it had not published.
-#[derive(Debug)]
-pub(crate) struct OpenResult {
-    /// The finished items.
-    pub(crate) done: Committed,
-    /// Whether it was running the item after them.
-    pub(crate) running: bool,
+    /// Whether there were more items, which were taken while the frame was open.
+    pub(crate) was_peeked: bool,
 }
 
 /// The parent's end.
@@ -153,15 +135,17 @@ pub(crate) struct ResultConsumer {
     region: Region,
     data: Data,
     head: u32,
+    /// Items of the frame at the head that were taken while it was open, and their bytes.
+    taken: (u32, u32),
 }
 
 impl ResultConsumer {
     pub(crate) fn new(region: &Region) -> Self {
-        Self { data: region.result_data(), region: region.clone(), head: 0 }
+        Self { data: region.result_data(), region: region.clone(), head: 0, taken: (0, 0) }
     }
 
-    /// The next published result frame.
-    pub(crate) fn pop(&mut self) -> Result<Option<Committed>, Breach> {
+    /// The next published result frame, without what was taken of it before.
+    pub(crate) fn pop(&mut self) -> Result<Option<Shown>, Breach> {
         let control = self.region.control();
         let waiting = control.result_tail.0.load(Acquire).wrapping_sub(self.head);
         if waiting == 0 {
@@ -170,13 +154,13 @@ impl ResultConsumer {
         if waiting as usize > SLOTS {
             return Err(Breach("it claims more results than its ring can hold"));
         }
-        let open = self.read(self.head)?;
+        let Some(mut shown) = self.read()? else { return Err(Breach("it published a result that it has not written")) };
+        let run_ns = self.slot().run_ns.load(Relaxed);
+        shown.task_ns = Some(run_ns / u64::from(shown.items.saturating_add(self.taken.0).max(1)));
         self.head = self.head.wrapping_add(1);
+        self.taken = (0, 0);
         control.result_head.0.store(self.head, Release);
-        if open.running {
-            return Err(Breach("it published a result that it says is not finished"));
-        }
-        Ok(Some(open.done))
+        Ok(Some(shown))
     }
 
     /// Whether nothing is published. To be asked once more after saying that one sleeps.
@@ -184,36 +168,56 @@ impl ResultConsumer {
         self.region.control().result_tail.0.load(SeqCst) == self.head
     }
 
-    /// What a dead worker had begun to write, to be believed only as far as it matches what it was sent. All published
-    /// frames must have been taken before.
-    pub(crate) fn open_result(&self) -> Result<OpenResult, Breach> {
-        self.read(self.head)
+    /// What is new in the frame that the worker has open, if anything. All published frames must have been taken before.
+    pub(crate) fn peek(&self) -> Result<Option<Shown>, Breach> {
+        if !self.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.read()?.filter(|shown| shown.items > 0))
     }
 
-    /// How many items of its unpublished frame the worker says it has finished.
+    /// Notes that `items` of what was shown last were taken, which are `bytes` bytes.
+    pub(crate) fn take_peeked(&mut self, items: u32, bytes: usize) {
+        self.taken.0 += items;
+        self.taken.1 += bytes as u32;
+    }
+
+    /// How many items of its open frame the worker says it has finished and we have not taken.
     pub(crate) fn progress(&self) -> u32 {
-        self.region.control().results[self.head as usize % SLOTS].progress.load(Relaxed) / 2
+        let slot = self.slot();
+        if slot.serial.load(Acquire) != self.head.wrapping_add(1) {
+            return 0;
+        }
+        slot.progress.load(Acquire).saturating_sub(self.taken.0)
     }
 
-    /// Whether a dead worker held a finished item that no frame holds.
-    pub(crate) fn was_carrying(&self) -> bool {
-        self.region.control().carrying.0.load(Acquire) == 1
+    fn slot(&self) -> &super::layout::ResultSlot {
+        &self.region.control().results[self.head as usize % SLOTS]
     }
 
-    fn read(&self, at: u32) -> Result<OpenResult, Breach> {
-        let slot = &self.region.control().results[at as usize % SLOTS];
+    /// The frame at the head; `None` if the worker has not opened it yet.
+    fn read(&self) -> Result<Option<Shown>, Breach> {
+        let slot = self.slot();
+        if slot.serial.load(Acquire) != self.head.wrapping_add(1) {
+            return Ok(None);
+        }
         let progress = slot.progress.load(Acquire);
-        let mut bytes = Vec::new();
-        if !self.data.read(slot.offset.load(Relaxed), slot.len.load(Relaxed), &mut bytes) {
+        let (items, bytes) = self.taken;
+        let less =
+            |all: u32, taken: u32| all.checked_sub(taken).ok_or(Breach("it takes back results that it has shown"));
+        let len = less(slot.len.load(Relaxed), bytes)?;
+        let offset = slot.offset.load(Relaxed).checked_add(bytes);
+        let mut copy = Vec::new();
+        if !offset.is_some_and(|offset| self.data.read(offset, len, &mut copy)) {
             return Err(Breach("it names a result outside its memory"));
         }
-        let done = Committed {
-            frame: slot.frame.load(Acquire),
-            first: slot.first.load(Relaxed),
-            items: progress / 2,
-            run_ns: slot.run_ns.load(Relaxed),
-            bytes,
-        };
-        Ok(OpenResult { done, running: progress % 2 == 1 })
+        Ok(Some(Shown {
+            frame: slot.frame.load(Relaxed),
+            first: slot.first.load(Relaxed).wrapping_add(items),
+            items: less(progress, items)?,
+            task_ns: None,
+            bytes: copy,
+            was_peeked: items > 0,
+        }))
     }
 }

@@ -1,8 +1,8 @@
-//! The ring of tasks: the parent produces, the worker consumes, either may win an unclaimed slot.
+//! The ring of tasks: the parent produces, the worker consumes, either may win an item that has not begun.
 
 use std::sync::atomic::Ordering::*;
 
-use super::layout::{CLAIMED, DATA, DONE, Data, READY, REVOKED, Region, SLOTS, TaskSlot};
+use super::layout::{DATA, Data, Items, Region, SLOTS, TaskSlot};
 use super::space::Space;
 use super::{Breach, INLINE_MAX};
 
@@ -13,9 +13,9 @@ pub(crate) struct TaskHeader {
     pub(crate) frame: u64,
     /// Which function, as `call` names it.
     pub(crate) function: u64,
-    /// How many tasks the frame holds.
-    pub(crate) items: u32,
-    /// How many of them to skip, because they have ended already.
+    /// One past its last task.
+    pub(crate) end: u32,
+    /// Its first task; those before it in the payload have ended already.
     pub(crate) first: u32,
     /// Number of the state that `map_with` shares, or 0.
     pub(crate) shared_state: u64,
@@ -51,30 +51,48 @@ impl TaskProducer {
         self.data.write(room.offset, payload);
         let control = self.region.control();
         let slot = &control.tasks[self.tail as usize % SLOTS];
-        slot.items.store(header.items, Relaxed);
         slot.frame.store(header.frame, Relaxed);
         slot.function.store(header.function, Relaxed);
         slot.shared_state.store(header.shared_state, Relaxed);
         slot.attachment.store(header.attachment, Relaxed);
         slot.offset.store(room.offset, Relaxed);
         slot.len.store(payload.len() as u32, Relaxed);
-        slot.first.store(header.first, Relaxed);
-        slot.state.store(READY, Release);
+        slot.open.store(Items { next: header.first, end: header.end }.word(), Release);
         let at = self.tail;
         self.tail = self.tail.wrapping_add(1);
         control.task_tail.0.store(self.tail, Release);
         Ok(Some(at))
     }
 
-    /// Takes an unclaimed frame back. `false` if the worker was first.
-    pub(crate) fn revoke(&self, slot: u32) -> bool {
-        let state = &self.region.control().tasks[slot as usize % SLOTS].state;
-        state.compare_exchange(READY, REVOKED, AcqRel, Acquire).is_ok()
+    /// Takes back the end of a frame whose items reach from `items.0` to before `items.1`: `keep` says where it is to end, given
+    /// where the items begin that the worker has not begun. Returns where it ends now.
+    pub(crate) fn take_back(&self, slot: u32, items: (u32, u32), keep: impl Fn(u32) -> u32) -> Result<u32, Breach> {
+        let open = &self.region.control().tasks[slot as usize % SLOTS].open;
+        loop {
+            let word = open.load(Acquire);
+            let Items { next, .. } = self.believe(word, items)?;
+            let end = keep(next).max(next);
+            if end >= items.1 {
+                return Ok(items.1);
+            }
+            if open.compare_exchange(word, Items { next, end }.word(), AcqRel, Acquire).is_ok() {
+                return Ok(end);
+            }
+        }
     }
 
-    /// Whether the worker has claimed this frame.
-    pub(crate) fn is_claimed(&self, slot: u32) -> bool {
-        self.region.control().tasks[slot as usize % SLOTS].state.load(Acquire) != READY
+    /// One past the last item that the worker has begun, of a frame whose items reach from `items.0` to before `items.1`.
+    pub(crate) fn begun(&self, slot: u32, items: (u32, u32)) -> Result<u32, Breach> {
+        let word = self.region.control().tasks[slot as usize % SLOTS].open.load(Acquire);
+        Ok(self.believe(word, items)?.next)
+    }
+
+    fn believe(&self, word: u64, (first, end): (u32, u32)) -> Result<Items, Breach> {
+        let items = Items::of(word);
+        if items.end != end || items.next < first || items.next > end {
+            return Err(Breach("it claims tasks that it was not sent"));
+        }
+        Ok(items)
     }
 
     /// Learns how far the worker has come.
@@ -91,15 +109,6 @@ impl TaskProducer {
     }
 }
 
-/// What the worker finds at the head of its ring.
-#[derive(Debug)]
-pub(crate) enum Claim {
-    /// Nothing.
-    Empty,
-    /// A frame, now the worker's; its payload has been appended to the buffer.
-    Task(TaskHeader),
-}
-
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct TaskConsumer {
@@ -113,38 +122,55 @@ impl TaskConsumer {
         Self { data: region.task_data(), region: region.clone(), head: 0 }
     }
 
-    /// Claims the next frame that the parent has not taken back, and copies its payload into `payload`.
-    pub(crate) fn claim(&mut self, payload: &mut Vec<u8>) -> Claim {
+    /// The next frame that has items to begin; its payload has replaced what was in `payload`.
+    pub(crate) fn next(&mut self, payload: &mut Vec<u8>) -> Option<TaskHeader> {
         while self.region.control().task_tail.0.load(Acquire) != self.head {
             let slot = self.slot();
-            if slot.state.compare_exchange(READY, CLAIMED, AcqRel, Acquire).is_err() {
+            let open = Items::of(slot.open.load(Acquire));
+            if open.next >= open.end {
                 self.pass();
                 continue;
             }
             let header = TaskHeader {
                 frame: slot.frame.load(Relaxed),
                 function: slot.function.load(Relaxed),
-                items: slot.items.load(Relaxed),
-                first: slot.first.load(Relaxed),
+                first: open.next,
+                end: open.end,
                 shared_state: slot.shared_state.load(Relaxed),
                 attachment: slot.attachment.load(Relaxed),
             };
             payload.clear();
             let inside = self.data.read(slot.offset.load(Relaxed), slot.len.load(Relaxed), payload);
             assert!(inside, "the parent writes its slots itself");
-            return Claim::Task(header);
+            return Some(header);
         }
-        Claim::Empty
+        None
     }
 
-    /// Whether there is nothing to claim. To be asked once more after saying that one sleeps.
+    /// Begins the next item of the frame that [`TaskConsumer::next`] has shown. `false` if there is none left: the parent has
+    /// taken the rest back.
+    pub(crate) fn begin(&self) -> bool {
+        let open = &self.slot().open;
+        let mut word = open.load(Relaxed);
+        loop {
+            let Items { next, end } = Items::of(word);
+            if next >= end {
+                return false;
+            }
+            match open.compare_exchange_weak(word, Items { next: next + 1, end }.word(), AcqRel, Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Whether there is no frame. To be asked once more after saying that one sleeps.
     pub(crate) fn is_empty(&self) -> bool {
         self.region.control().task_tail.0.load(SeqCst) == self.head
     }
 
-    /// Passes the frame that was claimed; its slot and payload space belong to the parent again.
+    /// Passes the frame, of which nothing is left to begin; its slot and payload space belong to the parent again.
     pub(crate) fn finish(&mut self) {
-        self.slot().state.store(DONE, Release);
         self.pass();
     }
 

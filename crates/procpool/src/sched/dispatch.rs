@@ -1,7 +1,7 @@
 //! Who gets what: handing out, taking back, starting and retiring workers.
 
 use super::workers::{Phase, Worker};
-use super::{Action, Closing, Doom, FrameId, Nanos, Place, START_TRIES, Sched, WorkerId};
+use super::{Action, Closing, Doom, FrameId, Keep, Nanos, Place, START_TRIES, Sched, WorkerId};
 
 impl<P: Clone> Sched<P> {
     /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
@@ -27,10 +27,12 @@ impl<P: Clone> Sched<P> {
         while let Some(frame) = self.queue.front() {
             // Those that were retired or are being ended still use a CPU until they are done.
             let may_begin = self.busy() < self.target;
-            let Some(entry) = self.frames.get_mut(frame) else {
-                self.queue.pop_front();
+            if self.frames.get(frame).is_none() {
+                self.queue.pop_forgotten();
                 continue;
-            };
+            }
+            self.leave_out_skipped(frame);
+            let Some(entry) = self.frames.get_mut(frame) else { continue };
             let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
             let takes = |w: &Worker| w.takes(depth) && (may_begin || !w.sent.is_empty());
             let free = self.workers.iter_mut().filter(|(_, w)| takes(w)).min_by_key(|(_, w)| w.sent.len());
@@ -53,17 +55,59 @@ impl<P: Clone> Sched<P> {
         }
     }
 
-    /// Takes back a frame of lower priority that some worker holds but has probably not begun.
-    fn make_way(&mut self, priority: u8) {
-        let lower = self.workers.iter_mut().find_map(|(&worker, w)| {
-            let frame = *w.sent.back()?;
-            let entry = self.frames.get(frame)?;
-            (w.can_give() && entry.cancel.is_none() && entry.spec.priority < priority).then_some((worker, frame, w))
-        });
-        if let Some((worker, frame, w)) = lower {
-            w.stubborn = Some(frame);
-            self.actions.push(Action::Revoke { worker, frame });
+    /// Ends the frame at the front of the queue before the first task that is not to begin; what follows that one becomes the
+    /// next frame.
+    fn leave_out_skipped(&mut self, frame: FrameId) {
+        let Some(entry) = self.frames.get_mut(frame) else { return };
+        let Some(&skipped) = entry.skipped.first() else { return };
+        let mut rest = entry.split(frame, skipped);
+        rest.skipped.remove(&skipped);
+        rest.range.0 += 1;
+        let (priority, is_empty) = (entry.spec.priority, entry.tasks() == 0);
+        self.queue.pop_front();
+        if rest.tasks() > 0 {
+            let rest = self.frames.insert(rest);
+            self.queue.push_front(priority, rest);
         }
+        if is_empty {
+            self.frames.remove(frame);
+        } else {
+            self.queue.push_front(priority, frame);
+        }
+    }
+
+    /// What this worker holds and has perhaps not begun, and how to ask for it: its last frame if it has several, else a half
+    /// of its only one.
+    fn spare(&self, w: &Worker) -> Option<(FrameId, Keep)> {
+        let frame = *w.sent.back()?;
+        let entry = self.frames.get(frame)?;
+        if w.stubborn == Some(frame) || entry.cancelled || !entry.skipped.is_empty() {
+            return None;
+        }
+        match w.sent.len() {
+            1 if entry.tasks() == 1 => None,
+            1 => Some((frame, Keep::Half)),
+            _ => Some((frame, Keep::Before(0))),
+        }
+    }
+
+    /// Takes back tasks of lower priority that some worker holds but has probably not begun.
+    fn make_way(&mut self, priority: u8) {
+        let lower = |frame| self.frames.get(frame).is_some_and(|entry| entry.spec.priority < priority);
+        let spare = self.workers.iter().find_map(|(&worker, w)| {
+            let (frame, _) = self.spare(w).filter(|(frame, _)| lower(*frame))?;
+            Some((worker, frame))
+        });
+        if let Some((worker, frame)) = spare {
+            self.ask_back(worker, frame, Keep::Before(0));
+        }
+    }
+
+    fn ask_back(&mut self, worker: WorkerId, frame: FrameId, keep: Keep) {
+        if let Some(w) = self.workers.get_mut(&worker) {
+            w.stubborn = Some(frame);
+        }
+        self.actions.push(Action::Revoke { worker, frame, keep });
     }
 
     fn start_missing(&mut self) {
@@ -71,7 +115,9 @@ impl<P: Clone> Sched<P> {
         if missing == 0 || self.failed_starts >= START_TRIES || self.closing == Closing::Now {
             return;
         }
-        let behind: usize = self.workers.values().map(|w| w.sent.len().saturating_sub(1)).sum();
+        let tasks = |frame: &FrameId| self.frames.get(*frame).map_or(0, |entry| entry.tasks() as usize);
+        let behind: usize =
+            self.workers.values().map(|w| w.sent.iter().map(tasks).sum::<usize>().saturating_sub(1)).sum();
         let idle = self.workers.values().filter(|w| w.phase == Phase::Ready && w.sent.is_empty()).count();
         let starting = self.workers.values().filter(|w| w.phase == Phase::Starting).count();
         let wanted = (self.queue.len() + behind).saturating_sub(idle + starting);
@@ -84,20 +130,13 @@ impl<P: Clone> Sched<P> {
         }
     }
 
-    /// Takes a waiting frame from the fullest worker for each idle one.
+    /// Takes tasks that wait from the fullest worker for each idle one.
     fn rebalance(&mut self) {
         let idle = self.workers.values().filter(|w| w.takes(1)).count();
         for _ in 0..idle.min(self.target.saturating_sub(self.busy())) {
-            let victim = self.workers.iter().filter(|(_, w)| w.can_give()).max_by_key(|(_, w)| w.sent.len());
-            let Some((&worker, w)) = victim else { return };
-            let Some(&frame) = w.sent.back() else { return };
-            if self.frames.get(frame).is_some_and(|entry| entry.cancel.is_some()) {
-                return;
-            }
-            self.actions.push(Action::Revoke { worker, frame });
-            if let Some(w) = self.workers.get_mut(&worker) {
-                w.stubborn = Some(frame);
-            }
+            let spares = self.workers.iter().filter_map(|(&worker, w)| Some((w.sent.len(), worker, self.spare(w)?)));
+            let Some((_, worker, (frame, keep))) = spares.max_by_key(|(frames, ..)| *frames) else { return };
+            self.ask_back(worker, frame, keep);
         }
     }
 
@@ -148,7 +187,7 @@ impl<P: Clone> Sched<P> {
         w.phase = Phase::Retiring;
         let ahead: Vec<FrameId> = w.sent.iter().skip(1).copied().collect();
         for frame in ahead {
-            self.actions.push(Action::Revoke { worker, frame });
+            self.actions.push(Action::Revoke { worker, frame, keep: Keep::Before(0) });
         }
         self.actions.push(Action::Retire(worker));
     }

@@ -1,6 +1,8 @@
 //! The frames that have not ended, each under a number that is never used twice.
 
-use super::{Cancel, Nanos, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Nanos, WorkerId};
 
 /// Names a frame. A worker may hand us any number, so a stale one finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,10 +54,59 @@ pub(super) struct Entry<P> {
     /// How many workers died with the first of them in hand and had, by their own account, not begun it.
     pub(super) denials: u32,
     pub(super) place: Place,
-    pub(super) cancel: Option<Cancel>,
+    /// Whether none of its tasks that have not begun is to begin.
+    pub(super) cancelled: bool,
+    /// Tasks that are not to begin. While the frame is queued they have ended already.
+    pub(super) skipped: BTreeSet<u32>,
+    /// The frame that these tasks were accepted in, if it is another one.
+    pub(super) origin: Option<FrameId>,
 }
 
 impl<P> Entry<P> {
+    pub(super) fn new(payload: P, spec: Spec) -> Self {
+        let range = (0, spec.items);
+        Self {
+            payload,
+            spec,
+            range,
+            attempt: 1,
+            denials: 0,
+            place: Place::Queued,
+            cancelled: false,
+            skipped: BTreeSet::new(),
+            origin: None,
+        }
+    }
+
+    /// Whether it is as it was accepted, and may still grow.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.place == Place::Queued
+            && self.range == (0, self.spec.items)
+            && (self.attempt, self.denials, self.cancelled) == (1, 0, false)
+            && self.skipped.is_empty()
+            && self.origin.is_none()
+    }
+
+    /// Splits off the tasks from number `at` on, as an entry of its own. `own` is the number of this one.
+    pub(super) fn split(&mut self, own: FrameId, at: u32) -> Self
+    where
+        P: Clone,
+    {
+        let rest = Self {
+            payload: self.payload.clone(),
+            spec: self.spec.clone(),
+            range: (at, self.range.1),
+            attempt: 1,
+            denials: 0,
+            place: Place::Queued,
+            cancelled: self.cancelled,
+            skipped: self.skipped.split_off(&at),
+            origin: Some(self.origin.unwrap_or(own)),
+        };
+        self.range.1 = at;
+        rest
+    }
+
     /// How many of its tasks have not ended.
     pub(super) fn tasks(&self) -> u32 {
         self.range.1 - self.range.0
@@ -67,11 +118,13 @@ impl<P> Entry<P> {
 pub(super) struct Frames<P> {
     slots: Vec<(u32, Option<Entry<P>>)>,
     free: Vec<u32>,
+    /// What became of frames that were taken apart: where the tasks of each are now, besides under its own number.
+    parts: BTreeMap<FrameId, Vec<FrameId>>,
 }
 
 impl<P> Default for Frames<P> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new(), parts: BTreeMap::new() }
     }
 }
 
@@ -82,8 +135,24 @@ impl<P> Frames<P> {
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[index as usize];
+        let id = FrameId(u64::from(slot.0) << 32 | u64::from(index));
+        if let Some(origin) = entry.origin {
+            self.parts.entry(origin).or_default().push(id);
+        }
         slot.1 = Some(entry);
-        FrameId(u64::from(slot.0) << 32 | u64::from(index))
+        id
+    }
+
+    /// Where the tasks are that were accepted as `origin` and have not ended.
+    pub(super) fn parts(&self, origin: FrameId) -> Vec<FrameId> {
+        let whole = self.get(origin).map(|_| origin);
+        whole.into_iter().chain(self.parts.get(&origin).into_iter().flatten().copied()).collect()
+    }
+
+    /// Where this task of the frame that was accepted as `origin` is, if it has not ended.
+    pub(super) fn find(&self, origin: FrameId, task: u32) -> Option<FrameId> {
+        let holds = |id: &FrameId| self.get(*id).is_some_and(|entry| (entry.range.0..entry.range.1).contains(&task));
+        Some(origin).filter(holds).or_else(|| self.parts.get(&origin)?.iter().copied().find(holds))
     }
 
     pub(super) fn get(&self, id: FrameId) -> Option<&Entry<P>> {
@@ -101,7 +170,16 @@ impl<P> Frames<P> {
         let slot = self.slots.get_mut(id.0 as u32 as usize)?;
         slot.0 = slot.0.wrapping_add(1).max(1);
         self.free.push(id.0 as u32);
-        slot.1.take()
+        let entry = slot.1.take();
+        if let Some(origin) = entry.as_ref().and_then(|entry| entry.origin)
+            && let Some(parts) = self.parts.get_mut(&origin)
+        {
+            parts.retain(|part| *part != id);
+            if parts.is_empty() {
+                self.parts.remove(&origin);
+            }
+        }
+        entry
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -19,10 +19,15 @@ pub(super) struct LookAhead {
 }
 
 impl LookAhead {
-    /// `items` tasks of this function took `run_ns` together.
-    pub(super) fn learn(&mut self, function: u64, run_ns: u64, items: u32) {
-        let one = run_ns as f64 / f64::from(items.max(1));
+    /// A task of this function took `task_ns`.
+    pub(super) fn learn(&mut self, function: u64, task_ns: Nanos) {
+        let one = task_ns as f64;
         self.per_task.entry(function).and_modify(|average| *average += (one - *average) / 8.0).or_insert(one);
+    }
+
+    /// How many tasks of this function, submitted one by one, may travel together: as many as a worker should have in hand.
+    pub(super) fn group(&self, function: u64) -> u32 {
+        self.per_task.get(&function).map_or(1, |one| (WINDOW as f64 / one.max(1.0)) as u32)
     }
 
     /// How many frames of `items` tasks each a worker should hold.
@@ -41,13 +46,15 @@ mod tests {
     fn short_tasks_are_queued_deep_and_long_ones_shallow() {
         let mut look_ahead = LookAhead::default();
         assert_eq!(look_ahead.depth(1, 1), SHALLOW);
-        look_ahead.learn(1, 1_000, 1);
+        assert_eq!(look_ahead.group(1), 1);
+        look_ahead.learn(1, 1_000);
         assert_eq!(look_ahead.depth(1, 1), DEEPEST);
-        assert_eq!(look_ahead.depth(1, 20), 11);
+        assert_eq!((look_ahead.depth(1, 20), look_ahead.group(1)), (11, 200));
         for _ in 0..100 {
-            look_ahead.learn(1, 5_000_000, 1);
+            look_ahead.learn(1, 5_000_000);
         }
         assert_eq!(look_ahead.depth(1, 1), SHALLOW);
+        assert_eq!(look_ahead.group(1), 0);
         assert_eq!(look_ahead.depth(2, 1), SHALLOW, "another function is unknown");
     }
 }

@@ -5,6 +5,7 @@
 //! order; `first` is the number of the next one to end.
 
 mod dispatch;
+mod ending;
 mod frames;
 mod lookahead;
 #[cfg(test)]
@@ -73,8 +74,8 @@ pub(crate) enum Action<P> {
     Start(WorkerId),
     /// Hand the tasks `range` of the frame to the worker; report `refused` if there is no room.
     Send { worker: WorkerId, frame: FrameId, range: (u32, u32), payload: P },
-    /// Try to take the frame back and report `revoked`.
-    Revoke { worker: WorkerId, frame: FrameId },
+    /// Try to take back what has not begun of the frame, but for what `keep` leaves, and report `revoked`.
+    Revoke { worker: WorkerId, frame: FrameId, keep: Keep },
     /// End the worker; its death is reported by `died`. Gently: its task may clean up first, for as long as the caller
     /// grants.
     Kill { worker: WorkerId, gently: bool },
@@ -82,6 +83,25 @@ pub(crate) enum Action<P> {
     Retire(WorkerId),
     /// The tasks `range` have ended without a result.
     Fail { payload: P, range: (u32, u32), failure: Failure, worker: Option<WorkerId>, attempt: u32 },
+}
+
+/// What is not to be taken back of a frame, besides what has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The tasks before this one.
+    Before(u32),
+    /// The first half.
+    Half,
+}
+
+impl Keep {
+    /// Where a frame is to end whose tasks from `next` on have not begun, and that ends at `end` now.
+    pub(crate) fn end(self, next: u32, end: u32) -> u32 {
+        match self {
+            Self::Before(task) => next.max(task).min(end),
+            Self::Half => next + (end - next) / 2,
+        }
+    }
 }
 
 /// What a result frame meant.
@@ -187,20 +207,31 @@ impl<P: Clone> Sched<P> {
             // What was in the way may have passed: one more try.
             self.failed_starts = START_TRIES - 1;
         }
-        let range = (0, spec.items);
         let priority = spec.priority;
-        let frame = self.frames.insert(Entry {
-            payload,
-            spec,
-            range,
-            attempt: 1,
-            denials: 0,
-            place: Place::Queued,
-            cancel: None,
-        });
+        let frame = self.frames.insert(Entry::new(payload, spec));
         self.queue.push_back(priority, frame);
         self.dispatch(now);
         Ok(frame)
+    }
+
+    /// Lets one more task travel with those that wait at the end of the queue, if they are of the same kind and short, and
+    /// `add` can put it behind them. Returns where it is: the frame, and its number in there.
+    ///
+    /// What waits is not handed out any sooner by this, so nothing follows from it.
+    pub(crate) fn join(&mut self, spec: &Spec, add: impl FnOnce(&mut P) -> bool) -> Option<(FrameId, u32)> {
+        if self.closing != Closing::No {
+            return None;
+        }
+        let frame = self.queue.back(spec.priority)?;
+        let entry = self.frames.get_mut(frame).filter(|entry| entry.is_fresh())?;
+        let task = entry.spec.items;
+        let alike = Spec { items: task, ..*spec } == entry.spec;
+        if !alike || task >= self.look_ahead.group(spec.function) || !add(&mut entry.payload) {
+            return None;
+        }
+        entry.spec.items += 1;
+        entry.range.1 += 1;
+        Some((frame, task))
     }
 
     /// The worker has said that it is ready.
@@ -213,7 +244,8 @@ impl<P: Clone> Sched<P> {
         self.dispatch(now);
     }
 
-    /// The worker says that it has finished `items` tasks of `frame`, from number `first` on.
+    /// The worker says that it has finished `items` tasks of `frame`, from number `first` on, which took `task_ns` each on
+    /// average if that is known.
     ///
     /// # Errors
     /// If that is not what it was running.
@@ -223,7 +255,7 @@ impl<P: Clone> Sched<P> {
         frame: FrameId,
         first: u32,
         items: u32,
-        run_ns: u64,
+        task_ns: Option<Nanos>,
         now: Nanos,
     ) -> Result<Delivered<P>, &'static str> {
         let w = self.workers.get_mut(&worker).ok_or("it speaks after its end")?;
@@ -238,7 +270,9 @@ impl<P: Clone> Sched<P> {
         entry.denials = 0;
         w.start_clock(now);
         w.blocked = false;
-        self.look_ahead.learn(entry.spec.function, run_ns, items);
+        if let Some(task_ns) = task_ns {
+            self.look_ahead.learn(entry.spec.function, task_ns);
+        }
         let delivered = Delivered { payload: entry.payload.clone(), attempt: entry.attempt };
         if entry.range.0 == entry.range.1 {
             w.sent.pop_front();
@@ -250,163 +284,16 @@ impl<P: Clone> Sched<P> {
 
     /// There was no room to send the frame: it goes back to where it was.
     pub(crate) fn refused(&mut self, worker: WorkerId, frame: FrameId) {
-        let tasks = self.frames.get(frame).map_or(0, Entry::tasks);
+        self.relieve(worker, frame);
         if let Some(w) = self.workers.get_mut(&worker) {
-            w.relieve(frame, tasks);
             w.blocked = true;
         }
         self.requeue(frame);
     }
 
-    /// Whether the frame could be taken back.
-    pub(crate) fn revoked(&mut self, worker: WorkerId, frame: FrameId, taken: bool, now: Nanos) {
-        let cancel = self.frames.get_mut(frame).and_then(|entry| entry.cancel);
-        if taken {
-            let tasks = self.frames.get(frame).map_or(0, Entry::tasks);
-            if let Some(w) = self.workers.get_mut(&worker) {
-                w.relieve(frame, tasks);
-                w.stubborn = None;
-            }
-            match cancel {
-                Some(_) => self.fail_whole(frame, Failure::Cancelled),
-                None => self.requeue(frame),
-            }
-            self.dispatch(now);
-        } else if cancel == Some(Cancel::Running) {
-            self.doom_for(worker, frame, 0, Doom::Cancel);
-        } else if let Some(w) = self.workers.get_mut(&worker) {
-            w.stubborn = Some(frame);
-        }
-    }
-
-    /// Ends a worker, for a reason that becomes the reason of its task's failure.
-    pub(crate) fn doom(&mut self, worker: WorkerId, doom: Doom) {
-        if let Some(w) = self.workers.get_mut(&worker)
-            && w.doom.is_none()
-        {
-            w.doom = Some(doom);
-            self.actions.push(Action::Kill { worker, gently: false });
-        }
-    }
-
-    /// Ends a worker because of the task of `frame` that it is at, and of no other: what it has not begun is taken from it
-    /// first, and if it turns out to have finished that frame meanwhile, it is pardoned. `progress` tells how many tasks of
-    /// the frame it has finished but not shown.
-    pub(crate) fn doom_for(&mut self, worker: WorkerId, frame: FrameId, progress: u32, doom: Doom) {
-        let Some((next, end)) = self.frames.get(frame).map(|entry| entry.range) else { return };
-        // The worker's word, or that of an earlier frame in the same place: no more than there can be.
-        let task = next + progress.min(end - next - 1);
-        if let Some(w) = self.workers.get_mut(&worker)
-            && w.doom.is_none()
-        {
-            w.doom = Some(doom);
-            w.guilty = Some((frame, task));
-            let behind = w.sent.iter().skip_while(|f| **f != frame).skip(1);
-            self.actions.extend(behind.map(|&frame| Action::Revoke { worker, frame }));
-            self.actions.push(Action::Kill { worker, gently: !matches!(doom, Doom::Memory(_)) });
-        }
-    }
-
-    /// Whether the worker is still at the frame for which it is to be ended, or is to be ended for none in particular. To be
-    /// asked after its results were taken, before it is ended.
-    pub(crate) fn is_guilty(&self, worker: WorkerId) -> bool {
-        let guilty = |w: &Worker| w.guilty.is_none_or(|(frame, _)| w.sent.front() == Some(&frame));
-        self.workers.get(&worker).is_some_and(guilty)
-    }
-
-    /// Lets a worker go on that has finished the task for which it was to be ended.
-    pub(crate) fn pardon(&mut self, worker: WorkerId, now: Nanos) {
-        if let Some(w) = self.workers.get_mut(&worker) {
-            w.doom = None;
-            w.guilty = None;
-        }
-        self.dispatch(now);
-    }
-
-    /// The next task to end, of the frame that the worker is at.
-    fn present_task(&self, w: &Worker) -> Option<(FrameId, u32)> {
-        let frame = *w.sent.front()?;
-        Some((frame, self.frames.get(frame)?.range.0))
-    }
-
     /// Whether the worker takes tasks and nothing speaks against it.
     pub(crate) fn is_fit(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(|w| w.phase == Phase::Ready && w.doom.is_none())
-    }
-
-    /// Whether the worker is being ended, or unknown.
-    pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {
-        self.workers.get(&worker).is_none_or(|w| w.doom.is_some())
-    }
-
-    /// Whether it is being ended because nothing that it says can be believed.
-    pub(crate) fn is_in_breach(&self, worker: WorkerId) -> bool {
-        self.workers.get(&worker).is_some_and(|w| matches!(w.doom, Some(Doom::Breach(_))))
-    }
-
-    /// The worker is gone. All results that it left have been reported before; `running` says whether it had begun the
-    /// next task of the frame it was at.
-    pub(crate) fn died(&mut self, worker: WorkerId, running: bool, now: Nanos) {
-        let Some(w) = self.workers.remove(&worker) else { return };
-        let busy = w.sent.front().is_some_and(|&front| running || self.is_denied_too_often(front, w.doom));
-        if w.phase == Phase::Starting && w.doom != Some(Doom::Shutdown) {
-            self.failed_starts += 1;
-        } else if w.phase == Phase::Ready {
-            // It leaves room, whatever kept others from starting beside it.
-            self.failed_starts = 0;
-        }
-        if w.doom != Some(Doom::Shutdown) && (busy || w.phase != Phase::Retiring) {
-            self.counts.workers_died += 1;
-            self.counts.workers_died_busy += u64::from(busy);
-        }
-        for &frame in w.sent.iter().skip(1).rev() {
-            self.requeue(frame);
-        }
-        if let Some(&front) = w.sent.front() {
-            // Inside a chunk the next task may have begun before the one was ended that it was ended for.
-            let innocent = w.guilty.is_some_and(|task| self.present_task(&w) != Some(task));
-            let doom = w.doom.filter(|_| !innocent);
-            if busy { self.blame(front, worker, doom) } else { self.requeue(front) }
-        }
-        if self.is_broken() {
-            self.broken_since = now;
-            self.fail_queued(Failure::NoWorker);
-        }
-        self.dispatch(now);
-    }
-
-    /// Whether the frame has not ended.
-    pub(crate) fn knows(&self, frame: FrameId) -> bool {
-        self.frames.get(frame).is_some()
-    }
-
-    /// Cancels a frame. With `running`, a worker that has begun it is ended; else it may finish.
-    ///
-    /// Returns `false` if the frame has ended already.
-    pub(crate) fn cancel(&mut self, frame: FrameId, running: bool, now: Nanos) -> bool {
-        let Some(entry) = self.frames.get_mut(frame) else { return false };
-        match entry.place {
-            Place::Queued => {
-                self.queue.remove(entry.spec.priority, frame);
-                self.fail_whole(frame, Failure::Cancelled);
-                self.dispatch(now);
-            }
-            Place::Sent(worker) => {
-                entry.cancel = Some(if running { Cancel::Running } else { Cancel::Unbegun });
-                self.actions.push(Action::Revoke { worker, frame });
-            }
-        }
-        true
-    }
-
-    /// Cancels every frame that has not begun.
-    pub(crate) fn cancel_pending(&mut self, now: Nanos) {
-        let waiting: Vec<FrameId> = self.workers.values().flat_map(|w| w.sent.iter().copied()).collect();
-        self.fail_queued(Failure::Cancelled);
-        for frame in waiting {
-            self.cancel(frame, false, now);
-        }
-        self.dispatch(now);
     }
 
     /// Changes the number of workers. Superfluous ones finish their task first.
@@ -477,83 +364,4 @@ impl<P: Clone> Sched<P> {
         let hope = |w: &Worker| w.phase == Phase::Ready || w.phase == Phase::Starting && w.doom.is_none();
         self.failed_starts >= START_TRIES && !self.workers.values().any(hope)
     }
-
-    /// The task at the head of `frame` ends with its worker, or is tried again; the tasks behind it are not to blame.
-    fn blame(&mut self, frame: FrameId, worker: WorkerId, doom: Option<Doom>) {
-        let Some(mut entry) = self.frames.remove(frame) else { return };
-        let (at, end) = entry.range;
-        if at + 1 < end {
-            let rest = Entry { range: (at + 1, end), denials: 0, ..entry.clone() };
-            self.requeue_entry(rest);
-        }
-        entry.range = (at, at + 1);
-        let retries_this = match doom {
-            None | Some(Doom::Breach(_)) => entry.spec.retry_on.died,
-            Some(Doom::Timeout | Doom::CpuTime) => entry.spec.retry_on.timed_out,
-            Some(Doom::Memory(_)) => entry.spec.retry_on.out_of_memory,
-            Some(Doom::Cancel | Doom::Shutdown) => false,
-        };
-        let may_retry = retries_this && entry.cancel.is_none();
-        if may_retry && entry.attempt <= entry.spec.retries && self.closing != Closing::Now {
-            entry.attempt += 1;
-            entry.denials = 0;
-            self.counts.retries += 1;
-            self.requeue_entry(entry);
-            return;
-        }
-        self.actions.push(Action::Fail {
-            payload: entry.payload,
-            range: entry.range,
-            failure: Failure::Died(doom),
-            worker: Some(worker),
-            attempt: entry.attempt,
-        });
-    }
-
-    fn is_denied_too_often(&mut self, frame: FrameId, doom: Option<Doom>) -> bool {
-        if matches!(doom, Some(Doom::Cancel | Doom::Shutdown)) {
-            return false;
-        }
-        let Some(entry) = self.frames.get_mut(frame) else { return false };
-        entry.denials += 1;
-        entry.denials > DENIALS
-    }
-
-    fn requeue(&mut self, frame: FrameId) {
-        let Some(entry) = self.frames.get_mut(frame) else { return };
-        entry.place = Place::Queued;
-        if entry.cancel.is_some() {
-            self.fail_whole(frame, Failure::Cancelled);
-        } else if self.closing == Closing::Now {
-            self.fail_whole(frame, Failure::Closed);
-        } else {
-            let priority = entry.spec.priority;
-            self.queue.push_front(priority, frame);
-        }
-    }
-
-    /// Queues an entry whose tasks were never begun (or are to be tried again) at the front, under a number of its own.
-    fn requeue_entry(&mut self, entry: Entry<P>) {
-        let frame = self.frames.insert(entry);
-        self.requeue(frame);
-    }
-
-    fn fail_queued(&mut self, failure: Failure) {
-        for frame in self.queue.take_all() {
-            self.fail_whole(frame, failure);
-        }
-    }
-
-    fn fail_whole(&mut self, frame: FrameId, failure: Failure) {
-        if let Some(Entry { payload, range, attempt, .. }) = self.frames.remove(frame) {
-            self.actions.push(Action::Fail { payload, range, failure, worker: None, attempt });
-        }
-    }
-}
-
-/// How far a cancellation goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cancel {
-    Unbegun,
-    Running,
 }

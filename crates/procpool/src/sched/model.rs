@@ -55,16 +55,19 @@ impl World {
                         }
                         None => {}
                     },
-                    Action::Revoke { worker, frame } => {
+                    Action::Revoke { worker, frame, keep } => {
                         let Some(real) = self.real.get_mut(&worker) else { continue };
                         let Some(at) = real.ring.iter().position(|f| f.0 == frame) else { continue };
-                        // The first one may have been claimed although nothing of it was begun.
-                        let taken = !(at == 0 && (real.running || self.random.below(2) == 0));
-                        if taken {
+                        let (_, next, end, _) = real.ring[at];
+                        let begun = next + u32::from(at == 0 && real.running);
+                        let kept = keep.end(begun, end);
+                        real.ring[at].2 = kept;
+                        if kept == next {
                             real.ring.remove(at);
                         }
-                        self.sched.revoked(worker, frame, taken, self.now);
+                        self.sched.revoked(worker, frame, kept, 0, self.now);
                     }
+                    Action::Kill { worker, .. } if !self.sched.is_guilty(worker) => self.sched.pardon(worker, self.now),
                     Action::Kill { worker, .. } => {
                         if let Some(real) = self.real.get_mut(&worker) {
                             real.killed = true;
@@ -114,7 +117,7 @@ impl World {
                     real.ring.pop_front();
                 }
                 self.books.get_mut(&(payload, task)).unwrap().1 += 1;
-                let delivered = self.sched.finished(w, frame, task, 1, 1000, self.now).unwrap();
+                let delivered = self.sched.finished(w, frame, task, 1, Some(1000), self.now).unwrap();
                 assert_eq!(delivered.payload, payload);
             }
         }
@@ -143,15 +146,28 @@ fn run(seed: u64) {
                     retry_on: RetryOn::ALL,
                     priority: world.random.below(10) as u8,
                 };
-                if let Ok(frame) = world.sched.submit(step, spec, world.now) {
+                let one = Spec { items: 1, ..spec };
+                let mut group = 0;
+                let add = |payload: &mut u64| {
+                    group = *payload;
+                    true
+                };
+                if let Some((frame, task)) = world.sched.join(&one, add) {
+                    world.books.insert((group, task), (0, 0));
+                    frames.push((frame, task + 1));
+                } else if let Ok(frame) = world.sched.submit(step, spec, world.now) {
                     world.books.extend((0..items).map(|task| ((step, task), (0, 0))));
-                    frames.push(frame);
+                    frames.push((frame, items));
                 }
             }
             5 if !frames.is_empty() => {
-                let frame = frames[world.random.below(frames.len() as u64) as usize];
-                let running = world.random.below(2) == 0;
-                world.sched.cancel(frame, running, world.now);
+                let (frame, items) = frames[world.random.below(frames.len() as u64) as usize];
+                if world.random.below(4) == 0 {
+                    world.sched.cancel(frame, world.now);
+                } else {
+                    let task = world.random.below(u64::from(items)) as u32;
+                    world.sched.cancel_task(frame, task, world.now);
+                }
             }
             6 => world.sched.tick(world.now, |_| 0),
             7 if world.random.below(4) == 0 => {

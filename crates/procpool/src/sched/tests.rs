@@ -36,13 +36,13 @@ impl Table {
         table.settle();
         for frame in frames {
             let worker = (0..n as u32).find(|&w| table.sched.front(WorkerId(w)).is_some_and(|f| f.0 == frame)).unwrap();
-            table.sched.finished(WorkerId(worker), frame, 0, 1, 5_000_000, 0).unwrap();
+            table.sched.finished(WorkerId(worker), frame, 0, 1, Some(5_000_000), 0).unwrap();
             table.settle();
         }
         table
     }
 
-    /// Answers every revocation with yes, until nothing is left to do.
+    /// Answers every revocation as a worker does that has begun the first task of its first frame, until nothing is left to do.
     fn settle(&mut self) -> Actions {
         let mut all = Vec::new();
         loop {
@@ -51,12 +51,23 @@ impl Table {
                 return all;
             }
             for action in actions {
-                if let Action::Revoke { worker, frame } = action {
-                    self.sched.revoked(worker, frame, true, self.now);
+                if let Action::Revoke { worker, frame, keep } = action {
+                    let is_front = self.sched.front(worker).is_some_and(|front| front.0 == frame);
+                    if self.sched.frames.get(frame).is_none() {
+                        continue;
+                    }
+                    self.answer(worker, frame, u32::from(is_front), keep);
                 }
                 all.push(show(&action));
             }
         }
+    }
+
+    /// The worker has begun `begun` of the tasks that are left of the frame, and keeps what it is to keep.
+    fn answer(&mut self, worker: WorkerId, frame: FrameId, begun: u32, keep: Keep) {
+        let (first, end) = self.sched.frames.get(frame).unwrap().range;
+        let begun = first + begun;
+        self.sched.revoked(worker, frame, keep.end(begun, end), 0, self.now);
     }
 
     fn actions(&mut self) -> Actions {
@@ -70,7 +81,9 @@ fn show(action: &Action<char>) -> String {
         Action::Send { worker, range, payload, .. } => {
             format!("send {payload}[{}..{}] to {}", range.0, range.1, worker.0)
         }
-        Action::Revoke { worker, .. } => format!("revoke from {}", worker.0),
+        Action::Revoke { worker, keep: Keep::Before(0), .. } => format!("revoke from {}", worker.0),
+        Action::Revoke { worker, keep: Keep::Before(task), .. } => format!("revoke [{task}..] from {}", worker.0),
+        Action::Revoke { worker, keep: Keep::Half, .. } => format!("revoke half from {}", worker.0),
         Action::Kill { worker, gently: false } => format!("kill {}", worker.0),
         Action::Kill { worker, gently: true } => format!("kill {} gently", worker.0),
         Action::Retire(w) => format!("retire {}", w.0),
@@ -107,7 +120,7 @@ fn an_idle_worker_takes_what_waits_behind_a_long_task() {
     assert_eq!(t.actions(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
     t.sched.ready(WorkerId(1), 0);
     assert_eq!(t.actions(), ["revoke from 0"]);
-    t.sched.revoked(WorkerId(0), b, true, 0);
+    t.answer(WorkerId(0), b, 0, Keep::Before(0));
     assert_eq!(t.actions(), ["send b[0..1] to 1"]);
 }
 
@@ -119,7 +132,7 @@ fn a_frame_that_cannot_be_taken_back_is_not_asked_for_again() {
     t.sched.ready(WorkerId(0), 0);
     t.sched.ready(WorkerId(1), 0);
     assert_eq!(t.actions(), ["start 0", "start 1", "send a[0..1] to 0", "send b[0..1] to 0", "revoke from 0"]);
-    t.sched.revoked(WorkerId(0), b, false, 0);
+    t.answer(WorkerId(0), b, 1, Keep::Before(0));
     t.sched.tick(1, |_| 0);
     assert!(t.actions().is_empty());
 }
@@ -155,7 +168,7 @@ fn neighbours_in_a_chunk_are_not_blamed() {
     let mut t = Table::with_ready(1);
     let a = t.submit('a', 10);
     t.settle();
-    t.sched.finished(WorkerId(0), a, 0, 4, 100, 0).unwrap();
+    t.sched.finished(WorkerId(0), a, 0, 4, Some(100), 0).unwrap();
     t.sched.died(WorkerId(0), true, 0);
     assert_eq!(t.actions(), ["fail a[4..5] Died(None) at attempt 1", "start 1"]);
     t.sched.ready(WorkerId(1), 0);
@@ -170,7 +183,7 @@ fn a_retry_goes_first_and_alone() {
         Spec { items: 3, function: 1, timeout: None, retries: 1, retry_on: RetryOn::ALL, priority: 5 },
     );
     t.settle();
-    t.sched.finished(WorkerId(0), a, 0, 1, 100, 0).unwrap();
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(100), 0).unwrap();
     t.sched.died(WorkerId(0), true, 0);
     t.sched.ready(WorkerId(1), 0);
     assert_eq!(t.actions(), ["start 1", "send a[1..2] to 1", "send a[2..3] to 1"]);
@@ -185,14 +198,14 @@ fn what_a_worker_says_must_be_what_it_was_sent() {
     let (a, b) = (t.submit('a', 3), t.submit('b', 1));
     t.settle();
     let w = WorkerId(0);
-    assert!(t.sched.finished(w, b, 0, 1, 0, 0).is_err(), "not at its front");
-    assert!(t.sched.finished(w, FrameId(a.0 + (1 << 32)), 0, 1, 0, 0).is_err(), "a number from the future");
-    assert!(t.sched.finished(w, a, 1, 1, 0, 0).is_err(), "a task skipped");
-    assert!(t.sched.finished(w, a, 0, 4, 0, 0).is_err(), "more than there are");
-    assert!(t.sched.finished(w, a, 0, 0, 0, 0).is_err(), "nothing");
-    assert!(t.sched.finished(WorkerId(9), a, 0, 1, 0, 0).is_err(), "nobody");
-    assert!(t.sched.finished(w, a, 0, 3, 0, 0).is_ok());
-    assert!(t.sched.finished(w, a, 0, 3, 0, 0).is_err(), "twice");
+    assert!(t.sched.finished(w, b, 0, 1, Some(0), 0).is_err(), "not at its front");
+    assert!(t.sched.finished(w, FrameId(a.0 + (1 << 32)), 0, 1, None, 0).is_err(), "a number from the future");
+    assert!(t.sched.finished(w, a, 1, 1, Some(0), 0).is_err(), "a task skipped");
+    assert!(t.sched.finished(w, a, 0, 4, Some(0), 0).is_err(), "more than there are");
+    assert!(t.sched.finished(w, a, 0, 0, Some(0), 0).is_err(), "nothing");
+    assert!(t.sched.finished(WorkerId(9), a, 0, 1, Some(0), 0).is_err(), "nobody");
+    assert!(t.sched.finished(w, a, 0, 3, Some(0), 0).is_ok());
+    assert!(t.sched.finished(w, a, 0, 3, Some(0), 0).is_err(), "twice");
 }
 
 #[test]
@@ -203,7 +216,7 @@ fn the_clock_of_a_timeout_starts_when_the_task_can() {
     t.submit_with('b', spec);
     t.settle();
     assert_eq!(t.sched.next_tick(0), Some(100));
-    t.sched.finished(WorkerId(0), a, 0, 1, 90, 90).unwrap();
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(90), 90).unwrap();
     t.sched.tick(150, |_| 0);
     assert!(t.actions().is_empty(), "b has run for 60");
     assert_eq!(t.sched.next_tick(150), Some(190));
@@ -226,7 +239,7 @@ fn inside_a_chunk_each_task_has_its_own_clock() {
     t.sched.tick(140, |_| 1);
     assert!(t.actions().is_empty());
     t.sched.tick(150, |_| 1);
-    assert_eq!(t.actions(), ["kill 0 gently"]);
+    assert_eq!(t.actions(), ["revoke [2..] from 0", "kill 0 gently", "start 1"]);
 }
 
 #[test]
@@ -234,17 +247,17 @@ fn cancelling_depends_on_how_far_a_frame_is() {
     let mut t = Table::with_ready(1);
     let (a, b, c) = (t.submit('a', 1), t.submit('b', 1), t.submit('c', 1));
     assert_eq!(t.actions(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
-    assert!(t.sched.cancel(c, true, 0));
+    assert!(t.sched.cancel_task(c, 0, 0));
     assert_eq!(t.actions(), ["fail c[0..1] Cancelled at attempt 1"]);
-    assert!(t.sched.cancel(b, true, 0));
+    assert!(t.sched.cancel_task(b, 0, 0));
     assert_eq!(t.settle(), ["revoke from 0", "fail b[0..1] Cancelled at attempt 1"]);
-    assert!(t.sched.cancel(a, true, 0));
+    assert!(t.sched.cancel_task(a, 0, 0));
     assert_eq!(t.actions(), ["revoke from 0"]);
-    t.sched.revoked(WorkerId(0), a, false, 0);
+    t.answer(WorkerId(0), a, 1, Keep::Before(0));
     assert_eq!(t.actions(), ["kill 0 gently"]);
     t.sched.died(WorkerId(0), true, 0);
     assert_eq!(t.actions(), ["fail a[0..1] Died(Some(Cancel)) at attempt 1"]);
-    assert!(!t.sched.cancel(a, true, 0));
+    assert!(!t.sched.cancel_task(a, 0, 0));
 }
 
 #[test]
@@ -258,7 +271,7 @@ fn a_higher_priority_overtakes_what_was_sent_but_not_begun() {
     t.submit_with('!', urgent);
     assert_eq!(t.settle(), ["revoke from 0", "send ![0..1] to 0"]);
     let front = t.sched.front(WorkerId(0)).unwrap().0;
-    t.sched.finished(WorkerId(0), front, 0, 1, 5_000_000, 0).unwrap();
+    t.sched.finished(WorkerId(0), front, 0, 1, Some(5_000_000), 0).unwrap();
     assert_eq!(t.settle(), ["send b[0..1] to 0"], "and then in the old order");
 }
 
@@ -287,9 +300,9 @@ fn a_worn_worker_is_replaced_without_running_more_tasks_at_once() {
     assert_eq!(t.settle(), ["start 0", "send a[0..1] to 0", "send b[0..1] to 0", "retire 0", "start 1"]);
     t.sched.ready(WorkerId(1), 0);
     assert!(t.settle().is_empty(), "one worker is busy, and one is all there may be");
-    t.sched.finished(WorkerId(0), frames[0], 0, 1, 5_000_000, 0).unwrap();
+    t.sched.finished(WorkerId(0), frames[0], 0, 1, Some(5_000_000), 0).unwrap();
     assert!(t.settle().is_empty());
-    t.sched.finished(WorkerId(0), frames[1], 0, 1, 5_000_000, 0).unwrap();
+    t.sched.finished(WorkerId(0), frames[1], 0, 1, Some(5_000_000), 0).unwrap();
     assert_eq!(t.settle(), ["send c[0..1] to 1", "send d[0..1] to 1", "retire 1", "start 2"]);
     t.sched.died(WorkerId(0), false, 0);
     assert_eq!((t.sched.counts().workers_recycled, t.sched.counts().workers_died), (2, 0));
@@ -305,7 +318,7 @@ fn a_worker_that_cleans_up_begins_nothing_more() {
     assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 1", "send c[0..1] to 0", "send d[0..1] to 1"]);
     t.now = 60;
     let b = t.sched.front(WorkerId(1)).unwrap().0;
-    t.sched.finished(WorkerId(1), b, 0, 1, 60, 60).unwrap();
+    t.sched.finished(WorkerId(1), b, 0, 1, Some(60), 60).unwrap();
     t.sched.tick(100, |_| 0);
     let actions = t.settle();
     assert_eq!(actions[..2], ["revoke from 0", "kill 0 gently"]);
@@ -320,11 +333,11 @@ fn a_worker_is_ended_only_for_the_task_it_is_at() {
     t.sched.doom_for(WorkerId(0), a, 0, Doom::Timeout);
     assert_eq!(t.actions(), ["revoke from 0", "kill 0 gently"]);
     // It was quicker: it has finished a and begun b.
-    t.sched.revoked(WorkerId(0), b, false, 0);
-    t.sched.finished(WorkerId(0), a, 0, 1, 5_000_000, 0).unwrap();
+    t.answer(WorkerId(0), b, 1, Keep::Before(0));
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(5_000_000), 0).unwrap();
     assert!(!t.sched.is_guilty(WorkerId(0)));
     t.sched.pardon(WorkerId(0), 0);
-    t.sched.finished(WorkerId(0), b, 0, 1, 5_000_000, 0).unwrap();
+    t.sched.finished(WorkerId(0), b, 0, 1, Some(5_000_000), 0).unwrap();
     assert!(t.settle().is_empty());
     let c = t.submit('c', 1);
     assert_eq!(t.settle(), ["send c[0..1] to 0"], "and it goes on");
@@ -333,25 +346,90 @@ fn a_worker_is_ended_only_for_the_task_it_is_at() {
 }
 
 #[test]
-fn in_a_chunk_the_next_task_is_not_blamed_for_the_one_before() {
+fn in_a_chunk_only_the_guilty_task_ends_with_its_worker() {
     let mut t = Table::with_ready(1);
     let a = t.submit('a', 3);
     t.settle();
     t.sched.doom_for(WorkerId(0), a, 0, Doom::Timeout);
-    t.sched.finished(WorkerId(0), a, 0, 1, 100, 0).unwrap();
+    assert_eq!(t.settle(), ["revoke [1..] from 0", "kill 0 gently", "start 1"]);
+    assert!(t.sched.is_guilty(WorkerId(0)));
     t.sched.died(WorkerId(0), true, 0);
-    let actions = t.settle();
-    assert!(actions.contains(&"fail a[1..2] Died(None) at attempt 1".to_string()), "{actions:?}");
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.settle(), ["fail a[0..1] Died(Some(Timeout)) at attempt 1", "send a[1..3] to 1"]);
 
-    // But what was finished and not shown yet does not clear the one after it.
+    // It was quicker, and has begun the next one: there is nothing to end it for.
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 3);
+    t.settle();
+    t.sched.doom_for(WorkerId(0), a, 0, Doom::Timeout);
+    t.answer(WorkerId(0), a, 2, Keep::Before(1));
+    assert!(!t.sched.is_guilty(WorkerId(0)));
+    t.sched.finished(WorkerId(0), a, 0, 2, None, 0).unwrap();
+    assert_eq!(t.settle().last().unwrap(), "send a[2..3] to 0");
+
+    // What was finished and not shown yet does not clear the one after it.
     let mut t = Table::with_ready(1);
     let a = t.submit('a', 3);
     t.settle();
     t.sched.doom_for(WorkerId(0), a, 2, Doom::Timeout);
-    t.sched.finished(WorkerId(0), a, 0, 2, 100, 0).unwrap();
+    t.sched.finished(WorkerId(0), a, 0, 2, Some(100), 0).unwrap();
+    assert!(t.sched.is_guilty(WorkerId(0)));
     t.sched.died(WorkerId(0), true, 0);
-    let actions = t.settle();
-    assert!(actions.contains(&"fail a[2..3] Died(Some(Timeout)) at attempt 1".to_string()), "{actions:?}");
+    assert!(t.settle().contains(&"fail a[2..3] Died(Some(Timeout)) at attempt 1".to_string()));
+}
+
+#[test]
+fn short_tasks_of_a_kind_travel_together() {
+    let mut t = Table::with_ready(1);
+    let spec = Spec { items: 1, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 };
+    let a = t.submit('a', 1);
+    t.submit('b', 1);
+    assert!(t.sched.join(&spec, |_| true).is_none(), "nothing waits");
+    let c = t.submit('c', 1);
+    assert!(t.sched.join(&spec, |_| true).is_none(), "such tasks were long");
+    for _ in 0..200 {
+        t.sched.look_ahead.learn(1, 1_000);
+    }
+    assert!(t.sched.join(&Spec { priority: 4, ..spec.clone() }, |_| true).is_none(), "of another priority");
+    assert!(t.sched.join(&Spec { retries: 1, ..spec.clone() }, |_| true).is_none(), "of another kind");
+    assert!(t.sched.join(&spec, |_| false).is_none(), "it does not fit");
+    for task in 1..4 {
+        assert_eq!(t.sched.join(&spec, |payload| *payload == 'c'), Some((c, task)));
+    }
+    assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    assert!(t.sched.cancel_task(c, 1, 0) && !t.sched.cancel_task(c, 1, 0));
+    assert_eq!(t.settle(), ["fail c[1..2] Cancelled at attempt 1"]);
+    assert!(t.sched.join(&spec, |_| true).is_none(), "it was taken apart");
+    t.sched.finished(WorkerId(0), a, 0, 1, None, 0).unwrap();
+    assert_eq!(t.settle(), ["send c[0..1] to 0", "send c[2..4] to 0"], "around the one that was cancelled");
+    assert!(t.sched.cancel_task(c, 3, 0));
+    assert_eq!(t.settle(), ["revoke [3..] from 0", "fail c[3..4] Cancelled at attempt 1"]);
+    assert!(t.sched.knows(c));
+}
+
+#[test]
+fn a_cancelled_task_that_runs_takes_only_itself_along() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 4);
+    t.settle();
+    t.sched.finished(WorkerId(0), a, 0, 1, None, 0).unwrap();
+    assert!(!t.sched.cancel_task(a, 0, 0), "it has ended");
+    assert!(t.sched.cancel_task(a, 1, 0));
+    assert_eq!(t.settle(), ["revoke [1..] from 0", "kill 0 gently", "start 1"]);
+    t.sched.died(WorkerId(0), true, 0);
+    t.sched.ready(WorkerId(1), 0);
+    assert_eq!(t.settle(), ["fail a[1..2] Died(Some(Cancel)) at attempt 1", "send a[2..4] to 1"]);
+    assert!(t.sched.cancel_task(a, 3, 0), "also where the rest has gone");
+    assert_eq!(t.settle(), ["revoke [3..] from 1", "fail a[3..4] Cancelled at attempt 1"]);
+}
+
+#[test]
+fn an_idle_worker_takes_half_of_what_waits_in_a_frame() {
+    let mut t = Table::with_ready(2);
+    let a = t.submit('a', 9);
+    assert_eq!(t.settle(), ["send a[0..9] to 0", "revoke half from 0", "send a[5..9] to 1"]);
+    t.sched.finished(WorkerId(0), a, 0, 5, None, 0).unwrap();
+    assert_eq!(t.settle(), ["revoke half from 1", "send a[7..9] to 0"]);
 }
 
 #[test]
@@ -390,7 +468,7 @@ fn a_smaller_pool_lets_workers_finish() {
     t.sched.resize(1, 0);
     assert_eq!(t.settle(), ["retire 1"]);
     let last = t.sched.front(WorkerId(1)).unwrap().0;
-    t.sched.finished(WorkerId(1), last, 0, 1, 5_000_000, 0).unwrap();
+    t.sched.finished(WorkerId(1), last, 0, 1, Some(5_000_000), 0).unwrap();
     t.sched.died(WorkerId(1), false, 0);
     assert_eq!(t.sched.counts().workers_died, 0, "that was no accident");
 }
@@ -402,7 +480,7 @@ fn closing_waits_or_does_not() {
     t.settle();
     t.sched.close(false, 0);
     assert!(t.actions().is_empty() && !t.sched.is_over());
-    t.sched.finished(WorkerId(0), a, 0, 1, 0, 0).unwrap();
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(0), 0).unwrap();
     assert_eq!(t.actions(), ["retire 0"]);
     t.sched.died(WorkerId(0), false, 0);
     assert!(t.sched.is_over());

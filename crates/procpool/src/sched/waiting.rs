@@ -7,10 +7,13 @@ use super::FrameId;
 /// The number of priorities; the highest goes first.
 pub(crate) const PRIORITIES: usize = 10;
 
+/// A frame that is [forgotten](Waiting::forget) does not count any more, but its number stays where it is until it comes to
+/// the front: whoever cancels many does not search the queue for each.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     by_priority: [VecDeque<FrameId>; PRIORITIES],
     len: usize,
+    forgotten: usize,
 }
 
 impl Waiting {
@@ -29,30 +32,42 @@ impl Waiting {
         self.len += 1;
     }
 
+    /// The next one; perhaps one that was forgotten.
     pub(super) fn front(&self) -> Option<FrameId> {
-        if self.len == 0 {
+        if self.len + self.forgotten == 0 {
             return None;
         }
         self.by_priority.iter().rev().find_map(|queue| queue.front().copied())
     }
 
+    /// The last one of a priority; perhaps one that was forgotten.
+    pub(super) fn back(&mut self, priority: u8) -> Option<FrameId> {
+        self.of(priority).back().copied()
+    }
+
     pub(super) fn pop_front(&mut self) {
-        if let Some(queue) = self.by_priority.iter_mut().rev().find(|queue| !queue.is_empty()) {
-            queue.pop_front();
-            self.len -= 1;
-        }
+        self.len -= usize::from(self.take_front());
     }
 
-    pub(super) fn remove(&mut self, priority: u8, frame: FrameId) {
-        let queue = self.of(priority);
-        let before = queue.len();
-        queue.retain(|f| *f != frame);
-        self.len -= before - self.of(priority).len();
+    /// Takes the front away, which was forgotten.
+    pub(super) fn pop_forgotten(&mut self) {
+        self.forgotten -= usize::from(self.take_front());
     }
 
-    /// Everything, in the order in which it would have gone.
+    fn take_front(&mut self) -> bool {
+        let queue = self.by_priority.iter_mut().rev().find(|queue| !queue.is_empty());
+        queue.is_some_and(|queue| queue.pop_front().is_some())
+    }
+
+    /// One of those in here has ended.
+    pub(super) fn forget(&mut self) {
+        self.len -= 1;
+        self.forgotten += 1;
+    }
+
+    /// Everything, in the order in which it would have gone, with what was forgotten.
     pub(super) fn take_all(&mut self) -> Vec<FrameId> {
-        self.len = 0;
+        (self.len, self.forgotten) = (0, 0);
         self.by_priority.iter_mut().rev().flat_map(std::mem::take).collect()
     }
 
@@ -72,12 +87,16 @@ mod tests {
             waiting.push_back(priority, FrameId(frame));
         }
         waiting.push_front(5, FrameId(6));
-        waiting.remove(5, FrameId(4));
-        waiting.remove(5, FrameId(4));
+        waiting.forget();
+        assert_eq!((waiting.len(), waiting.back(5)), (5, Some(FrameId(4))));
         let mut order = Vec::new();
         while let Some(frame) = waiting.front() {
-            order.push(frame.0);
-            waiting.pop_front();
+            if frame == FrameId(4) {
+                waiting.pop_forgotten();
+            } else {
+                order.push(frame.0);
+                waiting.pop_front();
+            }
         }
         assert_eq!((order, waiting.len()), (vec![2, 5, 6, 1, 3], 0));
     }

@@ -88,11 +88,6 @@ impl Worker {
         }
     }
 
-    /// Whether it holds a frame that it has probably not begun.
-    pub(super) fn can_give(&self) -> bool {
-        self.sent.len() >= 2 && self.stubborn != self.sent.back().copied()
-    }
-
     /// Whether it counts towards the size of the pool.
     pub(super) fn counts(&self) -> bool {
         self.phase != Phase::Retiring && self.doom.is_none()

@@ -1,13 +1,12 @@
 //! What accepting a worker's results writes to.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Frame, Origin, Outbox, TaskCounts};
 use crate::error::Kind;
 use crate::events::{Event, Log};
 use crate::sched::{Nanos, Sched};
-use crate::wire::items::Status;
+use crate::wire::items::{Status, split_result};
 
 /// The scheduler, the counters, the event log, and what is to be done once the lock is released.
 pub(super) struct Books<'a> {
@@ -19,18 +18,30 @@ pub(super) struct Books<'a> {
 }
 
 impl Books<'_> {
-    /// Notes the ends of the tasks from number `first` on, those that ended alike in one event.
-    pub(super) fn note_ends(&mut self, items: &[(Status, Range<usize>)], first: u64, origin: Origin, run_ns: u64) {
+    /// Notes the ends of the `count` tasks from number `first` on whose result items these are, those that ended alike in one
+    /// event.
+    pub(super) fn note_ends(&mut self, items: &[u8], count: u32, first: u64, origin: Origin, task_ns: Option<Nanos>) {
+        if !self.log.is_listening() {
+            return;
+        }
+        let run_ns = task_ns.map(|one| one * u64::from(count));
+        let mut rest = items;
+        let statuses: Vec<Status> = std::iter::from_fn(|| {
+            let (status, _, after) = split_result(rest)?;
+            rest = after;
+            Some(status)
+        })
+        .collect();
         let mut at = first;
-        for alike in items.chunk_by(|a, b| failure(a.0) == failure(b.0)) {
+        for alike in statuses.chunk_by(|a, b| failure(*a) == failure(*b)) {
             self.log.note(self.now, &mut self.out.records, || Event::TasksEnded {
                 function: origin.name.into(),
                 first: at,
                 count: alike.len() as u32,
-                failure: failure(alike[0].0),
+                failure: failure(alike[0]),
                 attempt: origin.attempt,
                 pid: origin.pid,
-                run_ns: Some(run_ns),
+                run_ns,
             });
             at += alike.len() as u64;
         }

@@ -11,10 +11,10 @@ use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
-use crate::sched::{FrameId, Nanos, WorkerId};
+use crate::ring::{Breach, FULL, Listener, Region, ResultConsumer, SLOTS, Shown, TaskHeader, TaskProducer};
+use crate::sched::{FrameId, Keep, Nanos, WorkerId};
 use crate::wire::control::{self, BLOB_MAX, Blob, SandboxState, ToParent, ToWorker};
-use crate::wire::items::{Status, index_results};
+use crate::wire::items::{Status, split_result, survey};
 
 /// What a worker is.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub(super) enum Body {
 pub(super) struct Sent {
     frame: FrameId,
     slot: u32,
-    /// One past its last task.
-    end: u32,
+    /// Its first task and one past its last.
+    items: (u32, u32),
+    /// The first task whose result was not taken.
+    next: u32,
 }
 
 /// What a worker said by its socket.
@@ -68,8 +70,14 @@ pub(super) struct Link {
     unable: bool,
     /// Until when it may clean up.
     until: Option<Nanos>,
+    /// When it last was sent something while idle, or showed something.
+    shown_at: Nanos,
+    peek_at: Nanos,
     pub(super) started: Instant,
 }
+
+/// How long several tasks may run in one frame without a result until one looks for those that are finished.
+pub(super) const PEEK: Nanos = 2_000_000;
 
 /// An honest worker publishes a large result before it runs another task, so those that it has sent and we have not taken
 /// from its ring are as many as the ring has slots, and one.
@@ -94,6 +102,8 @@ impl Link {
             cpu_base: None,
             unable: false,
             until: None,
+            shown_at: 0,
+            peek_at: 0,
             started: Instant::now(),
         }
     }
@@ -161,6 +171,7 @@ impl Link {
         range: (u32, u32),
         payload: &Arc<Frame>,
         listener: Listener,
+        now: Nanos,
     ) -> Result<bool, Breach> {
         let mut attachment = 0;
         if payload.memfd.is_some() || !payload.attachments.is_empty() {
@@ -181,16 +192,17 @@ impl Link {
         let header = TaskHeader {
             frame: frame.0,
             function: payload.function.offset,
-            items: range.1,
             first: range.0,
+            end: range.1,
             shared_state: payload.state.as_ref().map_or(0, |state| state.number),
             attachment,
         };
         if !self.is_busy() {
             self.region.set_listener(listener);
+            self.touch(now);
         }
         let Some(slot) = self.tasks.push(&header, &payload.payload)? else { return Ok(false) };
-        self.sent.push_back(Sent { frame, slot, end: range.1 });
+        self.sent.push_back(Sent { frame, slot, items: range, next: range.0 });
         Ok(true)
     }
 
@@ -222,14 +234,23 @@ impl Link {
         }
     }
 
-    /// Takes a frame back; whether that worked, or `None` if it is not in the ring any more.
-    pub(super) fn revoke(&mut self, frame: FrameId) -> Option<bool> {
-        let at = self.sent.iter().position(|sent| sent.frame == frame)?;
-        let taken = self.tasks.revoke(self.sent[at].slot);
-        if taken {
+    /// Takes back what the worker has not begun of a frame, but for what `keep` leaves. Returns where the frame ends now, and
+    /// how many tasks of it the worker has finished but not shown; `None` if it is not in the ring any more.
+    pub(super) fn revoke(&mut self, frame: FrameId, keep: Keep) -> Result<Option<(u32, u32)>, Breach> {
+        let Some(at) = self.sent.iter().position(|sent| sent.frame == frame) else { return Ok(None) };
+        let sent = &mut self.sent[at];
+        let end = self.tasks.take_back(sent.slot, sent.items, |begun| keep.end(begun, sent.items.1))?;
+        sent.items.1 = end;
+        if end == sent.next {
             self.sent.remove(at);
         }
-        Some(taken)
+        Ok(Some((end, if at == 0 { self.results.progress() } else { 0 })))
+    }
+
+    /// When to look for results that the worker has not published, because it may be busy with a long task behind them.
+    pub(super) fn peek_at(&self) -> Option<Nanos> {
+        let front = self.sent.front()?;
+        (front.items.1 - front.next > 1).then_some(self.peek_at)
     }
 
     /// Tells the worker to end when its ring is empty. `false` if it lives but does not listen.
@@ -325,9 +346,9 @@ impl Link {
             return Ok(());
         }
         let mut taken = false;
-        while let Some(committed) = self.results.pop()? {
+        while let Some(shown) = self.results.pop()? {
             taken = true;
-            self.accept(committed, worker, books)?;
+            self.accept(shown, worker, books)?;
         }
         if taken && self.region.take_worker_sleep(FULL) {
             books.out.wakes.push(self.region.clone());
@@ -335,62 +356,84 @@ impl Link {
         Ok(())
     }
 
-    fn accept(&mut self, committed: Committed, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
-        let Committed { frame, first, items, run_ns, bytes } = committed;
-        let index = index_results(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
-        let mut attached = BTreeMap::new();
-        for (_, range) in index.iter().filter(|(status, _)| *status == Status::Attached) {
-            let number = number_of(&bytes[range.clone()]).ok_or(Breach("it names a large result wrongly"))?;
-            // The worker sends the message before it publishes the item that names it.
-            self.read_socket()?;
-            let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
-            attached.insert(number, large);
+    /// Takes what the worker has finished of a frame that it has not published.
+    pub(super) fn peek(&mut self, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
+        self.drain(worker, books)?;
+        // What is long without a result may be so for much longer.
+        self.peek_at = books.now + PEEK.max(books.now.saturating_sub(self.shown_at));
+        if let Some(shown) = self.results.peek()? {
+            let items = shown.items;
+            let taken = self.accept(shown, worker, books)?;
+            self.results.take_peeked(items, taken);
         }
-        let delivered =
-            books.sched.finished(worker, FrameId(frame), first, items, run_ns, books.now).map_err(Breach)?;
-        if self.sent.front().is_some_and(|sent| sent.end == first + items) {
-            self.sent.pop_front();
-        }
-        let failed = index.iter().filter(|(status, _)| !matches!(status, Status::Ok | Status::Attached)).count();
-        books.tasks.failed += failed as u64;
-        books.tasks.ok += (index.len() - failed) as u64;
-        let frame = delivered.payload;
-        let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
-        let first_index = frame.first_index + u64::from(first);
-        books.note_ends(&index, first_index, origin, run_ns);
-        let results = Results { bytes, items: index, attached, origin, run_ns };
-        books.out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
         Ok(())
     }
 
-    /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a
-    /// task. What does not fit together is not believed, and then it was running whatever it had claimed.
-    pub(super) fn last_words(&mut self, worker: WorkerId, books: &mut Books<'_>) -> bool {
-        let drained = self.drain(worker, books);
-        let Some(front) = self.sent.front() else { return false };
-        if !self.tasks.is_claimed(front.slot) {
-            return false;
-        }
-        if drained.is_err() || books.sched.is_in_breach(worker) {
-            return true;
-        }
-        let (frame, end) = (front.frame, front.end);
-        let Some((_, next, _)) = books.sched.front(worker) else { return true };
-        let Ok(open) = self.results.open_result() else { return true };
-        let (done, running) = (open.done, open.running);
-        if done.frame != frame.0 || done.first != next {
-            return self.results.was_carrying();
-        }
-        if done.items > end - next {
-            return true;
-        }
-        let finished = done.items;
-        if finished > 0 && self.accept(done, worker, books).is_err() {
-            return true;
-        }
-        (running || self.results.was_carrying()) && finished < end - next
+    /// Something was shown, or begun, now.
+    fn touch(&mut self, now: Nanos) {
+        self.shown_at = now;
+        self.peek_at = now + PEEK;
     }
 
+    /// Returns how many bytes the items take.
+    fn accept(&mut self, shown: Shown, worker: WorkerId, books: &mut Books<'_>) -> Result<usize, Breach> {
+        let Shown { frame, first, items, task_ns, mut bytes, was_peeked } = shown;
+        let (len, failed) = survey(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
+        let published = task_ns.is_some();
+        if published && len != bytes.len() {
+            return Err(Breach("it wrote more than its results"));
+        }
+        if items == 0 && was_peeked {
+            return Ok(0);
+        }
+        bytes.truncate(len);
+        let attached = self.claim_attached(&bytes)?;
+        let delivered =
+            books.sched.finished(worker, FrameId(frame), first, items, task_ns, books.now).map_err(Breach)?;
+        if let Some(front) = self.sent.front_mut() {
+            front.next = first + items;
+            if front.next == front.items.1 {
+                self.sent.pop_front();
+            }
+        }
+        self.touch(books.now);
+        books.tasks.failed += u64::from(failed);
+        books.tasks.ok += u64::from(items - failed);
+        let frame = delivered.payload;
+        let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
+        books.note_ends(&bytes, items, frame.first_index + u64::from(first), origin, task_ns);
+        let results = Results { bytes, at: 0, left: items, attached, origin, task_ns };
+        books.out.deliveries.push((frame, first, Delivery::Results(Box::new(results))));
+        Ok(len)
+    }
+
+    /// The large results that these items name. Their messages are sent before the items are published.
+    fn claim_attached(&mut self, bytes: &[u8]) -> Result<BTreeMap<u64, Large>, Breach> {
+        let mut attached = BTreeMap::new();
+        let mut rest = bytes;
+        while let Some((status, item, after)) = split_result(rest) {
+            rest = after;
+            if status == Status::Attached {
+                let number = number_of(item).ok_or(Breach("it names a large result wrongly"))?;
+                self.read_socket()?;
+                let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
+                attached.insert(number, large);
+            }
+        }
+        Ok(attached)
+    }
+
+    /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a
+    /// task. What does not fit together is not believed, and then it was running whatever it had.
+    pub(super) fn last_words(&mut self, worker: WorkerId, books: &mut Books<'_>) -> bool {
+        let drained = self.peek(worker, books);
+        let Some(front) = self.sent.front() else { return false };
+        let Ok(begun) = self.tasks.begun(front.slot, front.items) else { return true };
+        if drained.is_err() || books.sched.is_in_breach(worker) {
+            return begun > front.items.0;
+        }
+        books.sched.front(worker).is_some_and(|(_, next, _)| begun > next)
+    }
     /// The end of what it printed on standard error. For a worker that has ended.
     pub(super) fn last_printed(&self) -> Option<String> {
         let mut stderr = None;

@@ -9,6 +9,7 @@ mod frame;
 mod launch;
 mod link;
 mod output;
+mod reasons;
 mod receive;
 mod thread;
 
@@ -21,19 +22,20 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use books::Books;
-pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
+pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
+use reasons::{ended_before_ready, told};
 pub(crate) use receive::Waiting;
 
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{self, Event, Log, Record};
 use crate::os::bell::{Bell, futex_wake};
-use crate::os::process::{Exit, signal_name};
+use crate::os::process::Exit;
 use crate::ring::{Breach, Listener, Region};
-use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId};
+use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
 use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
@@ -77,6 +79,8 @@ pub(crate) struct Core {
     starts: Vec<WorkerId>,
     /// Tasks that were accepted.
     accepted: u64,
+    /// The number of the next task that is submitted alone.
+    next_index: u64,
     /// Who drains the result rings when a worker has something.
     listener: Listener,
     /// The thread that waits for a result and does the receiving.
@@ -117,7 +121,7 @@ pub(crate) struct TaskCounts {
 /// What is to be done once the lock is released.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    deliveries: Vec<(Arc<dyn Sink>, u64, Delivery)>,
+    deliveries: Vec<(Arc<Frame>, u32, Delivery)>,
     wakes: Vec<Region>,
     ring_supervisor: bool,
     records: Vec<Record>,
@@ -145,6 +149,7 @@ impl Engine {
                 links: BTreeMap::new(),
                 starts: Vec::new(),
                 accepted: 0,
+                next_index: 0,
                 listener: Listener::Supervisor,
                 leader: None,
                 followers: Vec::new(),
@@ -202,13 +207,50 @@ impl Engine {
         result
     }
 
+    /// Accepts one task that is to go to `sink`: with others that wait, if it can, else as a frame of its own, which `alone`
+    /// makes. Returns its frame, its place in there, and its number in the pool.
+    pub(crate) fn submit_one(
+        &self,
+        function: &'static str,
+        payload: &[u8],
+        sink: &Arc<dyn Sink>,
+        spec: &Spec,
+        alone: impl FnOnce(u64) -> Frame,
+    ) -> Result<(FrameId, u32, u64)> {
+        let mut core = self.lock();
+        let index = core.next_index;
+        let add = |frame: &mut Arc<Frame>| Arc::get_mut(frame).is_some_and(|frame| frame.add(payload, sink, index));
+        let joined = core.sched.join(spec, add);
+        core.next_index += 1;
+        if let Some((frame, task)) = joined {
+            core.accepted += 1;
+            if core.log.is_listening() {
+                let (now, mut out) = (self.now(), Outbox::default());
+                core.note_queued(function, index, 1, now, &mut out);
+                drop(core);
+                self.flush(out);
+            }
+            return Ok((frame, task, index));
+        }
+        drop(core);
+        let frame = self.submit(Arc::new(alone(index)), spec.clone())?;
+        Ok((frame, 0, index))
+    }
+
+    /// Takes the next number of a submitted task, for one that does not get as far as a worker.
+    pub(crate) fn take_index(&self) -> u64 {
+        let mut core = self.lock();
+        core.next_index += 1;
+        core.next_index - 1
+    }
+
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
         self.with_outbox(|core, now, out| {
             let (count, first, function) = (spec.items, frame.first_index, frame.function.name);
             let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
-            core.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
+            core.note_queued(function, first, count, now, out);
             Ok(id)
         })
     }
@@ -222,8 +264,10 @@ impl Engine {
             self.supervisor_bell.ring();
         }
         let delivered = !out.deliveries.is_empty();
-        let deliveries = out.deliveries.drain(..);
-        let wakers: Vec<Waker> = deliveries.filter_map(|(sink, first, it)| sink.deliver(first, it)).collect();
+        let mut wakers: Vec<Waker> = Vec::new();
+        for (frame, first, delivery) in out.deliveries.drain(..) {
+            frame.deliver(first, delivery, &mut wakers);
+        }
         if delivered {
             self.tell_bystanders();
         }
@@ -296,6 +340,10 @@ impl Engine {
 }
 
 impl Core {
+    fn note_queued(&mut self, function: &'static str, first: u64, count: u32, now: Nanos, out: &mut Outbox) {
+        self.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
+    }
+
     /// Carries out the scheduler's actions until there are none.
     fn pump(&mut self, now: Nanos, out: &mut Outbox) {
         loop {
@@ -316,17 +364,19 @@ impl Core {
                 out.ring_supervisor = true;
             }
             Action::Send { worker, frame, range, payload } => self.send(worker, frame, range, &payload, now, out),
-            Action::Revoke { worker, frame } => {
+            Action::Revoke { worker, frame, keep } => {
                 let Some(link) = self.links.get_mut(&worker) else { return };
-                if let Some(taken) = link.revoke(frame) {
-                    self.sched.revoked(worker, frame, taken, now);
+                match link.revoke(frame, keep) {
+                    Ok(None) => {}
+                    Ok(Some((end, progress))) => self.sched.revoked(worker, frame, end, progress, now),
+                    Err(Breach(what)) => self.sched.doom(worker, Doom::Breach(what)),
                 }
             }
             Action::Kill { worker, gently } => {
                 let grace = self.grace;
                 let Self { links, sched, tasks, log, .. } = self;
                 if let Some(link) = links.get_mut(&worker) {
-                    let honest = link.drain(worker, &mut Books { sched, tasks, log, out, now }).is_ok();
+                    let honest = link.peek(worker, &mut Books { sched, tasks, log, out, now }).is_ok();
                     if honest && !sched.is_guilty(worker) {
                         return sched.pardon(worker, now);
                     }
@@ -363,7 +413,7 @@ impl Core {
                         pid: error.pid(),
                         run_ns: None,
                     });
-                    out.deliveries.push((Arc::clone(&payload.sink), index, Delivery::Failed(error)));
+                    out.deliveries.push((Arc::clone(&payload), item, Delivery::Failed(error)));
                     self.tasks.failed += 1;
                 }
             }
@@ -380,7 +430,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Some(link) = self.links.get_mut(&worker) else { return };
-        match link.send(frame, range, payload, self.listener) {
+        match link.send(frame, range, payload, self.listener, now) {
             Ok(true) => {}
             Ok(false) => return self.sched.refused(worker, frame),
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
@@ -397,7 +447,8 @@ impl Core {
             out.wakes.push(link.region().clone());
         }
         let watch = payload.is_watched().then_some(WATCH.as_nanos() as u64);
-        if let Some(within) = [payload.timeout, watch].into_iter().flatten().min() {
+        let peek = (range.1 - range.0 > 1).then_some(link::PEEK);
+        if let Some(within) = [payload.timeout, watch, peek].into_iter().flatten().min() {
             let wake = now.saturating_add(within);
             if self.planned_wake.is_none_or(|planned| planned > wake) {
                 self.planned_wake = Some(wake);
@@ -406,13 +457,17 @@ impl Core {
         }
     }
 
-    /// Takes all results that the workers have published, and does what follows.
+    /// Takes all results that the workers have published, and those that wait behind a long task, and does what follows.
     fn drain(&mut self, now: Nanos, out: &mut Outbox) {
         let mut breaches = Vec::new();
         let Self { links, sched, tasks, log, .. } = self;
         let mut books = Books { sched, tasks, log, out, now };
         for (&worker, link) in links {
-            if let Err(Breach(what)) = link.drain(worker, &mut books) {
+            let taken = match link.peek_at() {
+                Some(at) if at <= now => link.peek(worker, &mut books),
+                _ => link.drain(worker, &mut books),
+            };
+            if let Err(Breach(what)) = taken {
                 breaches.push((worker, what));
             }
         }
@@ -466,55 +521,6 @@ impl Core {
         self.obituary = None;
     }
 
-    /// What a scheduler's failure means to people.
-    fn error_of(&self, failure: Failure, worker: Option<(WorkerId, &Frame)>, attempt: u32) -> Error {
-        let obituary = self.obituary.as_ref().and_then(|(id, obituary)| (worker?.0 == *id).then_some(obituary));
-        let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
-        let stderr = obituary.and_then(|o| o.stderr.clone());
-        let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
-        let error = match failure {
-            Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
-                Error::new(Kind::Cancelled, Blame::Caller, "it was cancelled")
-            }
-            Failure::Closed => Error::new(Kind::Closed, Blame::Caller, "the pool is shut down"),
-            Failure::Died(Some(Doom::Shutdown)) => {
-                Error::new(Kind::Closed, Blame::Caller, "the pool was shut down while it ran")
-            }
-            Failure::NoWorker => self
-                .start_error
-                .clone()
-                .unwrap_or_else(|| Error::new(Kind::Start, Blame::Host, "no worker could be started")),
-            Failure::Died(Some(Doom::Timeout)) => {
-                let limit = worker.and_then(|(_, frame)| frame.timeout).map(Duration::from_nanos).unwrap_or_default();
-                Error::new(
-                    Kind::TimedOut,
-                    Blame::Task,
-                    format!("it took longer than its timeout of {limit:?}; {who} was ended"),
-                )
-            }
-            Failure::Died(Some(Doom::CpuTime)) => {
-                let limit = worker.and_then(|(_, frame)| frame.cpu_time).map(Duration::from_nanos).unwrap_or_default();
-                let text = format!("it used more CPU time than its limit of {limit:?}; {who} was ended");
-                Error::new(Kind::TimedOut, Blame::Task, text)
-            }
-            Failure::Died(Some(Doom::Memory(seen))) => {
-                let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();
-                let text = format!(
-                    "{who} used {}, more than the limit of {}, and was ended",
-                    mebibytes(seen),
-                    mebibytes(limit)
-                );
-                Error::new(Kind::OutOfMemory, Blame::Task, text).with_peak_memory(Some(seen))
-            }
-            Failure::Died(Some(Doom::Breach(what))) => {
-                Error::new(Kind::Died, Blame::Worker, format!("{who} broke the protocol ({what}) and was ended"))
-            }
-            Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
-        };
-        let (signal, code) = told(exit);
-        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
-    }
-
     /// Tells the workers that a state of `map_with` is not needed any more.
     pub(crate) fn drop_state(&mut self, number: u64) {
         for link in self.links.values_mut() {
@@ -548,38 +554,5 @@ impl Core {
         let mut pids: Vec<u32> = self.links.values().filter_map(Link::pid).collect();
         pids.sort_unstable();
         pids
-    }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-fn how_it_died(who: &str, exit: Option<Exit>) -> String {
-    match exit {
-        Some(Exit::Signal(signal)) => format!("{who} was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("{who} exited with code {code} in the middle of it"),
-        Some(Exit::Untold) | None => format!("{who} ended in the middle of it"),
-    }
-}
-
-fn ended_before_ready(exit: Option<Exit>) -> String {
-    let how = match exit {
-        Some(Exit::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("exited with code {code}"),
-        Some(Exit::Untold) | None => "ended".to_string(),
-    };
-    format!(
-        "a worker {how} before it was ready; does main() begin with procpool::init(), \
-         and a test binary have procpool::init_in_tests!()?"
-    )
-}
-
-/// The signal and the exit code of an end, as far as they are known.
-fn told(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
-    match exit {
-        Some(Exit::Signal(signal)) => (Some(signal), None),
-        Some(Exit::Code(code)) => (None, Some(code)),
-        Some(Exit::Untold) | None => (None, None),
     }
 }

@@ -188,10 +188,12 @@ impl Core {
         let wear = self.next_wear(&engine.wear);
         let watch = self.watched().next().is_some().then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        let peek = self.links.values().filter_map(Link::peek_at).min();
+        let peek = peek.map(|at| Duration::from_nanos(at.saturating_sub(now)));
         let grace = self.links.values().filter_map(Link::until).min();
         // Once it has passed the worker is being killed, and its death wakes us.
         let grace = grace.filter(|until| *until > now).map(|until| Duration::from_nanos(until - now));
-        let timeout = [start_deadline, watch, wear, tick, grace].into_iter().flatten().min();
+        let timeout = [start_deadline, watch, wear, tick, grace, peek].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         timeout
     }

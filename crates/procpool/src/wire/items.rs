@@ -5,8 +5,6 @@
 //! result item  = status (1 byte) length (LEB128) bytes
 //! ```
 
-use std::ops::Range;
-
 /// How a task came out, as the worker says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -24,10 +22,20 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// Whether there is no output. What is attached says so for itself, and is not looked at here.
+    pub(crate) fn is_failure(self) -> bool {
+        !matches!(self, Self::Ok | Self::Attached)
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ok, Self::Panicked, Self::EncodeFailed, Self::DecodeFailed, Self::Attached]
-            .into_iter()
-            .nth(byte as usize)
+        Some(match byte {
+            0 => Self::Ok,
+            1 => Self::Panicked,
+            2 => Self::EncodeFailed,
+            3 => Self::DecodeFailed,
+            4 => Self::Attached,
+            _ => return None,
+        })
     }
 }
 
@@ -45,6 +53,11 @@ fn put_length(mut n: usize, out: &mut Vec<u8>) {
 
 /// Reads a length; returns it and what follows.
 fn get_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    if let Some((&byte, rest)) = bytes.split_first()
+        && byte < 0x80
+    {
+        return Some((usize::from(byte), rest));
+    }
     let mut n = 0u64;
     for (k, &byte) in bytes.iter().take(LENGTH_MAX).enumerate() {
         n |= u64::from(byte & 0x7f).checked_shl(7 * k as u32)?;
@@ -67,21 +80,39 @@ pub(crate) fn put_result(status: Status, bytes: &[u8], out: &mut Vec<u8>) {
     put_task(bytes, out);
 }
 
-/// Makes what was appended to `out` since its length was `start` a task item, in place: large inputs are not copied again.
-pub(crate) fn wrap_task(start: usize, out: &mut Vec<u8>) {
-    let end = out.len();
-    put_length(end - start, out);
-    let head = out.len() - end;
-    out[start..].rotate_right(head);
+/// Begins a task item: what is appended to `out` next is its bytes, until [`end_item`] with what this returns.
+pub(crate) fn begin_task(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.push(0);
+    start
 }
 
-/// Makes the whole of `out` a result item, in place.
-pub(crate) fn wrap_result(status: Status, out: &mut Vec<u8>) {
+/// Ends the task item that began at `start`, in place: large inputs are not copied again.
+pub(crate) fn end_task(start: usize, out: &mut Vec<u8>) {
+    let len = out.len() - start - 1;
+    if len < 0x80 {
+        out[start] = len as u8;
+        return;
+    }
+    // The length takes more than the byte that was left for it.
     let end = out.len();
-    out.push(status as u8);
-    put_length(end, out);
+    put_length(len, out);
     let head = out.len() - end;
-    out.rotate_right(head);
+    out[start..].rotate_right(head);
+    out.remove(start + head);
+}
+
+/// Begins a result item at the start of `out`; whatever was in there is forgotten.
+pub(crate) fn begin_result(out: &mut Vec<u8>) {
+    out.clear();
+    out.push(0);
+    begin_task(out);
+}
+
+/// Makes what was appended to `out` since [`begin_result`] a result item.
+pub(crate) fn end_result(status: Status, out: &mut Vec<u8>) {
+    out[0] = status as u8;
+    end_task(1, out);
 }
 
 /// Splits the first task item off.
@@ -97,18 +128,16 @@ pub(crate) fn split_result(bytes: &[u8]) -> Option<(Status, &[u8], &[u8])> {
     Some((Status::from_byte(status)?, item, rest))
 }
 
-/// Where the items of a result frame lie, if it holds exactly `count` of them and nothing else.
-pub(crate) fn index_results(bytes: &[u8], count: u32) -> Option<Vec<(Status, Range<usize>)>> {
+/// How many bytes the first `count` result items take, and how many of them failed; `None` if they are not well-formed.
+pub(crate) fn survey(bytes: &[u8], count: u32) -> Option<(usize, u32)> {
     let mut rest = bytes;
-    // Not sized by `count`, which is the worker's word; each item takes two bytes or more.
-    let mut index = Vec::with_capacity((count as usize).min(bytes.len() / 2));
+    let mut failed = 0;
     for _ in 0..count {
-        let (status, item, after) = split_result(rest)?;
-        let end = bytes.len() - after.len();
-        index.push((status, end - item.len()..end));
+        let (status, _, after) = split_result(rest)?;
+        failed += u32::from(status.is_failure());
         rest = after;
     }
-    rest.is_empty().then_some(index)
+    Some((bytes.len() - rest.len(), failed))
 }
 
 #[cfg(test)]
@@ -121,9 +150,10 @@ mod tests {
         let long = vec![7; 300];
         put_result(Status::Ok, b"", &mut bytes);
         put_result(Status::Panicked, &long, &mut bytes);
-        let index = index_results(&bytes, 2).unwrap();
-        assert_eq!((index[0].0, &bytes[index[0].1.clone()]), (Status::Ok, &b""[..]));
-        assert_eq!((index[1].0, &bytes[index[1].1.clone()]), (Status::Panicked, long.as_slice()));
+        assert_eq!(survey(&bytes, 2), Some((bytes.len(), 1)));
+        let (status, first, rest) = split_result(&bytes).unwrap();
+        assert_eq!((status, first), (Status::Ok, &b""[..]));
+        assert_eq!(split_result(rest), Some((Status::Panicked, long.as_slice(), &b""[..])));
         let mut tasks = Vec::new();
         put_task(&long, &mut tasks);
         put_task(b"x", &mut tasks);
@@ -137,12 +167,15 @@ mod tests {
             let bytes = vec![7; len];
             let (mut put, mut wrapped) = (b"before".to_vec(), b"before".to_vec());
             put_task(&bytes, &mut put);
+            let start = begin_task(&mut wrapped);
             wrapped.extend_from_slice(&bytes);
-            wrap_task(6, &mut wrapped);
+            end_task(start, &mut wrapped);
             assert_eq!(wrapped, put);
-            let (mut put, mut wrapped) = (Vec::new(), bytes);
-            put_result(Status::DecodeFailed, &wrapped, &mut put);
-            wrap_result(Status::DecodeFailed, &mut wrapped);
+            let (mut put, mut wrapped) = (Vec::new(), b"whatever".to_vec());
+            put_result(Status::DecodeFailed, &bytes, &mut put);
+            begin_result(&mut wrapped);
+            wrapped.extend_from_slice(&bytes);
+            end_result(Status::DecodeFailed, &mut wrapped);
             assert_eq!(wrapped, put);
         }
     }
@@ -151,18 +184,12 @@ mod tests {
     fn anything_else_is_refused() {
         let mut bytes = Vec::new();
         put_result(Status::Ok, b"abc", &mut bytes);
-        assert!(index_results(&bytes, 0).is_none(), "left-over bytes");
-        assert!(index_results(&bytes, 2).is_none(), "too few items");
-        assert!(index_results(&bytes, u32::MAX).is_none(), "no allocation for a count that cannot be");
-        assert!(index_results(&bytes[..3], 1).is_none(), "cut off");
-        assert!(index_results(&[9, 0], 1).is_none(), "no such status");
-        assert!(
-            index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], 1).is_none(),
-            "endless length"
-        );
-        assert!(
-            index_results(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], 1).is_none(),
-            "length past the end"
-        );
+        assert_eq!(survey(&bytes, 0), Some((0, 0)));
+        assert!(survey(&bytes, 2).is_none(), "too few items");
+        assert!(survey(&bytes, u32::MAX).is_none(), "a count that cannot be");
+        assert!(survey(&bytes[..3], 1).is_none(), "cut off");
+        assert!(survey(&[9, 0], 1).is_none(), "no such status");
+        assert!(survey(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255], 1).is_none(), "endless length");
+        assert!(survey(&[0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], 1).is_none(), "length past the end");
     }
 }

@@ -10,7 +10,7 @@ use crate::os::fork::Original;
 use crate::os::memory::create_frozen;
 use crate::os::socket::Socket;
 use crate::wire::control::{CallMessage, ToParent, ToWorker};
-use crate::wire::items::{Status, put_result, wrap_result};
+use crate::wire::items::{Status, begin_result, end_result, put_result};
 
 /// Runs `call` and sends its result item in a memfd.
 pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage) {
@@ -33,12 +33,13 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
         Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
     };
     let mut output = Vec::new();
+    begin_result(&mut output);
     let (status, attached) = run_in_original(&original, || {
         attach::collect(|| {
             attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
         })
     });
-    wrap_result(status, &mut output);
+    end_result(status, &mut output);
     let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
         output.clear();
         put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), &mut output);

@@ -15,18 +15,14 @@ use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
 use crate::os::memory::Mapping;
 use crate::os::socket::Socket;
-use crate::ring::{
-    AWAKE, Claim, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader,
-};
+use crate::ring::{AWAKE, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
-use crate::wire::items::{Status, put_result, split_task, wrap_result};
+use crate::wire::items::{Status, begin_result, end_result, put_result, split_task};
 
 /// How long to look for the next task before sleeping: about what a futex wake-up costs.
 const LOOK: Duration = Duration::from_micros(50);
 /// Polls between two offers of the CPU to others, the parent first of all.
 const POLLS_PER_YIELD: u32 = 32;
-/// A long chunk shows its results at least this often.
-const SHOW: Duration = Duration::from_millis(5);
 
 /// Serves until told to end.
 pub(super) fn serve(
@@ -135,16 +131,16 @@ impl Worker {
     fn work(mut self) {
         let mut payload = Vec::new();
         loop {
-            match self.tasks.claim(&mut payload) {
-                Claim::Task(header) => {
+            match self.tasks.next(&mut payload) {
+                Some(header) => {
                     self.run_frame(&header, &payload);
                     self.tasks.finish();
                     if self.mailbox.is_closed() {
                         return;
                     }
                 }
-                Claim::Empty if self.mailbox.is_told_to_end() => return,
-                Claim::Empty => self.wait_for_task(),
+                None if self.mailbox.is_told_to_end() => return,
+                None => self.wait_for_task(),
             }
         }
     }
@@ -206,36 +202,38 @@ impl Worker {
 
     fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8]) {
         let mut items = payload;
+        for _ in 0..header.first {
+            let Some((_, rest)) = split_task(items) else { self.give_up() };
+            items = rest;
+        }
         let mut output = std::mem::take(&mut self.output);
         let mut since = Instant::now();
-        let mut large = false;
-        for number in 0..header.items {
+        self.open(header.frame, header.first);
+        for number in header.first..header.end {
             let Some((input, rest)) = split_task(items) else { self.give_up() };
             items = rest;
-            if number < header.first {
-                continue;
+            // Whatever the parent has taken back of this frame was at its end.
+            if !self.tasks.begin() {
+                break;
             }
-            if number == header.first {
-                self.open(header.frame, number);
-            } else if large || since.elapsed() > SHOW {
-                self.show(&mut since);
-                self.open(header.frame, number);
-            }
-            self.results.begin();
-            output.clear();
-            let state = self.states.get_mut(&header.shared_state);
+            begin_result(&mut output);
+            let state = match header.shared_state {
+                0 => None,
+                state => self.states.get_mut(&state),
+            };
             let (status, attached) = run_in_original(&self.original, || {
                 attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
             });
-            large = self.wrap_item(status, &mut output, &attached);
+            let large = self.end_item(status, &mut output, &attached);
             if !self.results.add(&output) {
-                // The item has run: should we die before it is in a frame, it must not be run again.
-                self.results.set_carrying(true);
                 self.show(&mut since);
                 self.open(header.frame, number);
-                self.results.begin();
-                self.results.set_carrying(false);
                 self.results.add(&output);
+            }
+            if large && number + 1 < header.end {
+                // The parent counts how many of those it has not been told of.
+                self.show(&mut since);
+                self.open(header.frame, number + 1);
             }
         }
         self.show(&mut since);
@@ -246,8 +244,8 @@ impl Worker {
 
     /// Makes `output` the result item as it goes into the ring: itself, or the number under which it went through the
     /// socket. Returns whether it did the latter; then it must be shown before the next one.
-    fn wrap_item(&mut self, status: Status, output: &mut Vec<u8>, attached: &[attach::Attachment]) -> bool {
-        wrap_result(status, output);
+    fn end_item(&mut self, status: Status, output: &mut Vec<u8>, attached: &[attach::Attachment]) -> bool {
+        end_result(status, output);
         if output.len() <= INLINE_MAX && attached.is_empty() {
             return false;
         }
@@ -267,8 +265,9 @@ impl Worker {
         let now = Instant::now();
         let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
         *since = now;
-        self.results.commit(run_ns);
-        self.ring();
+        if self.results.commit(run_ns).is_some() {
+            self.ring();
+        }
     }
 
     /// Opens a result frame, waiting for the parent to make room if need be.

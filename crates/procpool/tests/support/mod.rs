@@ -86,3 +86,28 @@ pub fn threads_named(name: &str) -> usize {
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.filter(|thread| thread.starts_with(name)).count()
 }
+
+/// A folder that goes with its owner.
+pub struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A new empty folder.
+pub fn folder() -> Folder {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("procpool-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+    let path = std::env::temp_dir().join(name);
+    fs::create_dir(&path).unwrap();
+    Folder(path)
+}
