@@ -105,8 +105,11 @@ impl Large {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) name: &'static str,
+    pub(crate) worker: Option<u32>,
     pub(crate) pid: Option<u32>,
     pub(crate) attempt: u32,
+    /// As far as it was looked at.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 impl Results {
@@ -174,6 +177,9 @@ impl Origin {
     }
 
     fn error(self, kind: Kind, blame: Blame, message: String, index: u64) -> Error {
-        Error::new(kind, blame, message).with_task(self.name, index).with_worker(self.pid, self.attempt)
+        Error::new(kind, blame, message)
+            .with_task(self.name, index)
+            .with_worker(self.pid, self.attempt)
+            .with_peak_memory(self.peak_memory)
     }
 }

@@ -9,6 +9,7 @@ use super::output::Pipe;
 use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
+use crate::os::procfs;
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
@@ -68,6 +69,8 @@ pub(super) struct Link {
     unable: bool,
     /// Until when it may clean up.
     until: Option<Nanos>,
+    /// The most resident memory that it was seen to have had.
+    peak_memory: Option<u64>,
     pub(super) started: Instant,
 }
 
@@ -94,6 +97,7 @@ impl Link {
             cpu_base: None,
             unable: false,
             until: None,
+            peak_memory: None,
             started: Instant::now(),
         }
     }
@@ -118,6 +122,26 @@ impl Link {
             Body::Process(child) => Some(child.pid()),
             Body::Thread => None,
         }
+    }
+
+    /// Whether it has claimed what it was sent first of all that has not ended.
+    pub(super) fn has_begun(&self) -> bool {
+        self.sent.front().is_some_and(|front| self.tasks.is_claimed(front.slot))
+    }
+
+    /// Looks how much memory it has had at most, before it ends.
+    pub(super) fn look_at_memory(&mut self) {
+        self.peak_memory = self.pid().and_then(procfs::peak_bytes).max(self.peak_memory);
+    }
+
+    /// The most resident memory in bytes that it has had, as far as it is known. For a worker that has ended and was not
+    /// reaped.
+    pub(super) fn peak_at_end(&self) -> Option<u64> {
+        let told = match &self.body {
+            Body::Process(child) => child.peak_at_end(),
+            Body::Thread => None,
+        };
+        told.max(self.peak_memory)
     }
 
     /// Whether something was sent to it that has not ended.
@@ -346,8 +370,8 @@ impl Link {
             let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
             attached.insert(number, large);
         }
-        let delivered =
-            books.sched.finished(worker, FrameId(frame), first, items, run_ns, books.now).map_err(Breach)?;
+        let frame_id = FrameId(frame);
+        let delivered = books.sched.finished(worker, frame_id, first, items, run_ns, books.now).map_err(Breach)?;
         if self.sent.front().is_some_and(|sent| sent.end == first + items) {
             self.sent.pop_front();
         }
@@ -355,9 +379,12 @@ impl Link {
         books.tasks.failed += failed as u64;
         books.tasks.ok += (index.len() - failed) as u64;
         let frame = delivered.payload;
-        let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
+        let pid = self.pid();
+        let peak_memory = pid.filter(|_| failed > 0 || books.log.is_listening()).and_then(procfs::peak_bytes);
+        let (name, attempt) = (frame.function.name, delivered.attempt);
+        let origin = Origin { name, worker: Some(worker.0), pid, attempt, peak_memory };
         let first_index = frame.first_index + u64::from(first);
-        books.note_ends(&index, first_index, origin, run_ns);
+        books.note_ends(worker, frame_id, &frame, first, &index, origin, run_ns);
         let results = Results { bytes, items: index, attached, origin, run_ns };
         books.out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
         Ok(())

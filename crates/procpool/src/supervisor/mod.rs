@@ -5,9 +5,11 @@
 //! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
 
 mod books;
+mod failure;
 mod frame;
 mod launch;
 mod link;
+mod log;
 mod output;
 mod receive;
 mod thread;
@@ -21,19 +23,20 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use books::Books;
+use failure::{Obituary, ended_before_ready, told};
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
+use log::Log;
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
 
 use crate::error::{Blame, Error, Kind, Result};
-use crate::events::{self, Event, Log, Record};
+use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
-use crate::os::process::{Exit, signal_name};
 use crate::ring::{Breach, Listener, Region};
-use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId};
+use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
 use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
@@ -96,15 +99,6 @@ pub(crate) struct Core {
     tasks: TaskCounts,
     /// What holds of the sandbox in every worker that was ready so far.
     sandbox: Option<SandboxState>,
-}
-
-/// How a worker ended.
-#[derive(Debug, Clone)]
-struct Obituary {
-    pid: Option<u32>,
-    exit: Option<Exit>,
-    /// The end of its standard error.
-    stderr: Option<String>,
 }
 
 /// Tasks by outcome.
@@ -206,9 +200,13 @@ impl Engine {
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
         self.with_outbox(|core, now, out| {
             let (count, first, function) = (spec.items, frame.first_index, frame.function.name);
+            let kept = core.log.is_listening().then(|| Arc::clone(&frame));
             let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
-            core.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
+            if let Some(frame) = kept {
+                core.log.accept(&frame, count, now);
+            }
+            core.log.note(now, out, || Event::TasksQueued { function: function.into(), first, count });
             Ok(id)
         })
     }
@@ -221,6 +219,12 @@ impl Engine {
         if out.ring_supervisor {
             self.supervisor_bell.ring();
         }
+        // Before the outcomes, so that whoever has one knows how it came to be.
+        if let Some(listener) = &self.events {
+            for record in &out.records {
+                let _ = catch_unwind(AssertUnwindSafe(|| (listener.0)(record)));
+            }
+        }
         let delivered = !out.deliveries.is_empty();
         let deliveries = out.deliveries.drain(..);
         let wakers: Vec<Waker> = deliveries.filter_map(|(sink, first, it)| sink.deliver(first, it)).collect();
@@ -231,16 +235,16 @@ impl Engine {
         if delivered && self.leader_sleeps.load(SeqCst) {
             self.leader_bell.ring();
         }
-        if let Some(listener) = &self.events {
-            for record in &out.records {
-                let _ = catch_unwind(AssertUnwindSafe(|| (listener.0)(record)));
-            }
-        }
         for waker in wakers {
             // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
             // that thread nor the results of others with it.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
+    }
+
+    /// Notes what the pool says of itself.
+    pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
+        self.with_outbox(|core, now, out| core.log.note(now, out, event));
     }
 
     /// Closes the pool and waits until nothing of it is left. On a thread of its own (a callback dropped the pool)
@@ -264,7 +268,7 @@ impl Engine {
 
     fn shut(&self, at_once: bool) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, &mut out.records, || Event::Closed { at_once });
+            core.log.note(now, out, || Event::Closed { at_once });
             core.sched.close(at_once, now);
         });
         self.supervisor_bell.ring();
@@ -273,7 +277,7 @@ impl Engine {
     /// Changes the number of workers.
     pub(crate) fn resize(&self, workers: usize) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, &mut out.records, || Event::Resized { workers });
+            core.log.note(now, out, || Event::Resized { workers });
             core.sched.resize(workers, now);
         });
     }
@@ -330,6 +334,9 @@ impl Core {
                     if honest && !sched.is_guilty(worker) {
                         return sched.pardon(worker, now);
                     }
+                    if link.is_busy() || log.is_listening() {
+                        link.look_at_memory();
+                    }
                     if gently && !grace.is_zero() {
                         link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
                         out.ring_supervisor = true;
@@ -342,6 +349,8 @@ impl Core {
                 }
             }
             Action::Retire(worker) => {
+                let recycled = self.sched.is_worn(worker);
+                self.log.note(now, out, || Event::WorkerRetired { worker: worker.0, recycled });
                 if let Some(link) = self.links.get_mut(&worker)
                     && !link.retire()
                 {
@@ -354,14 +363,19 @@ impl Core {
                     let error = self
                         .error_of(failure, worker.map(|w| (w, &*payload)), attempt)
                         .with_task(payload.function.name, index);
-                    self.log.note(now, &mut out.records, || Event::TasksEnded {
+                    let begun = worker.and(self.obituary.as_ref()).and_then(|(_, obituary)| obituary.begun);
+                    let queued_ns = self.log.end(&payload, 1, begun.unwrap_or(now));
+                    self.log.note(now, out, || Event::TasksEnded {
                         function: payload.function.name.into(),
                         first: index,
                         count: 1,
                         failure: Some(error.kind()),
                         attempt,
+                        worker: worker.map(|worker| worker.0),
                         pid: error.pid(),
-                        run_ns: None,
+                        queued_ns,
+                        run_ns: begun.map(|begun| now.saturating_sub(begun)),
+                        peak_memory: error.peak_memory(),
                     });
                     out.deliveries.push((Arc::clone(&payload.sink), index, Delivery::Failed(error)));
                     self.tasks.failed += 1;
@@ -386,7 +400,7 @@ impl Core {
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
         let pid = link.pid();
-        self.log.note(now, &mut out.records, || Event::TasksSent {
+        self.log.note(now, out, || Event::TasksSent {
             function: payload.function.name.into(),
             first: payload.first_index + u64::from(range.0),
             count: range.1 - range.0,
@@ -396,13 +410,18 @@ impl Core {
         if link.region().take_worker_sleep(crate::ring::SLEEPING) {
             out.wakes.push(link.region().clone());
         }
-        let watch = payload.is_watched().then_some(WATCH.as_nanos() as u64);
+        let watch = (payload.is_watched() || self.log.is_listening()).then_some(WATCH.as_nanos() as u64);
         if let Some(within) = [payload.timeout, watch].into_iter().flatten().min() {
-            let wake = now.saturating_add(within);
-            if self.planned_wake.is_none_or(|planned| planned > wake) {
-                self.planned_wake = Some(wake);
-                out.ring_supervisor = true;
-            }
+            self.wake_supervisor_in(within, now, out);
+        }
+    }
+
+    /// Has the supervisor thread look around no later than this.
+    fn wake_supervisor_in(&mut self, within: Nanos, now: Nanos, out: &mut Outbox) {
+        let wake = now.saturating_add(within);
+        if self.planned_wake.is_none_or(|planned| planned > wake) {
+            self.planned_wake = Some(wake);
+            out.ring_supervisor = true;
         }
     }
 
@@ -420,6 +439,7 @@ impl Core {
             self.sched.doom(worker, Doom::Breach(what));
         }
         self.pump(now, out);
+        self.notice_begun(now, out);
     }
 
     /// From now on `listener` is to be rung for results.
@@ -446,73 +466,32 @@ impl Core {
         let Some(mut link) = self.links.remove(&worker) else { return };
         let Self { sched, tasks, log, .. } = self;
         let running = link.last_words(worker, &mut Books { sched, tasks, log, out, now });
+        let present = sched.present(worker);
+        let begun = present.as_ref().map(|present| present.since);
+        if let Some(present) = present.filter(|_| running) {
+            log.begin(worker, link.pid(), &present, now, out);
+        }
+        log.forget(worker);
+        let peak_memory = link.peak_at_end();
         let exit = link.reap();
         let (signal, exit_code) = told(exit);
         let pid = link.pid();
-        self.log.note(now, &mut out.records, || Event::WorkerEnded {
+        self.log.note(now, out, || Event::WorkerEnded {
             worker: worker.0,
             pid,
             signal,
             exit_code,
             busy: running,
+            peak_memory,
         });
         let stderr = link.last_printed();
         if link.is_starting() && !link.is_unable() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
-        self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr }));
+        self.obituary = Some((worker, Obituary { pid, exit, stderr, peak_memory, begun }));
         self.sched.died(worker, running, now);
         self.pump(now, out);
         self.obituary = None;
-    }
-
-    /// What a scheduler's failure means to people.
-    fn error_of(&self, failure: Failure, worker: Option<(WorkerId, &Frame)>, attempt: u32) -> Error {
-        let obituary = self.obituary.as_ref().and_then(|(id, obituary)| (worker?.0 == *id).then_some(obituary));
-        let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
-        let stderr = obituary.and_then(|o| o.stderr.clone());
-        let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
-        let error = match failure {
-            Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
-                Error::new(Kind::Cancelled, Blame::Caller, "it was cancelled")
-            }
-            Failure::Closed => Error::new(Kind::Closed, Blame::Caller, "the pool is shut down"),
-            Failure::Died(Some(Doom::Shutdown)) => {
-                Error::new(Kind::Closed, Blame::Caller, "the pool was shut down while it ran")
-            }
-            Failure::NoWorker => self
-                .start_error
-                .clone()
-                .unwrap_or_else(|| Error::new(Kind::Start, Blame::Host, "no worker could be started")),
-            Failure::Died(Some(Doom::Timeout)) => {
-                let limit = worker.and_then(|(_, frame)| frame.timeout).map(Duration::from_nanos).unwrap_or_default();
-                Error::new(
-                    Kind::TimedOut,
-                    Blame::Task,
-                    format!("it took longer than its timeout of {limit:?}; {who} was ended"),
-                )
-            }
-            Failure::Died(Some(Doom::CpuTime)) => {
-                let limit = worker.and_then(|(_, frame)| frame.cpu_time).map(Duration::from_nanos).unwrap_or_default();
-                let text = format!("it used more CPU time than its limit of {limit:?}; {who} was ended");
-                Error::new(Kind::TimedOut, Blame::Task, text)
-            }
-            Failure::Died(Some(Doom::Memory(seen))) => {
-                let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();
-                let text = format!(
-                    "{who} used {}, more than the limit of {}, and was ended",
-                    mebibytes(seen),
-                    mebibytes(limit)
-                );
-                Error::new(Kind::OutOfMemory, Blame::Task, text).with_peak_memory(Some(seen))
-            }
-            Failure::Died(Some(Doom::Breach(what))) => {
-                Error::new(Kind::Died, Blame::Worker, format!("{who} broke the protocol ({what}) and was ended"))
-            }
-            Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
-        };
-        let (signal, code) = told(exit);
-        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.
@@ -548,38 +527,5 @@ impl Core {
         let mut pids: Vec<u32> = self.links.values().filter_map(Link::pid).collect();
         pids.sort_unstable();
         pids
-    }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-fn how_it_died(who: &str, exit: Option<Exit>) -> String {
-    match exit {
-        Some(Exit::Signal(signal)) => format!("{who} was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("{who} exited with code {code} in the middle of it"),
-        Some(Exit::Untold) | None => format!("{who} ended in the middle of it"),
-    }
-}
-
-fn ended_before_ready(exit: Option<Exit>) -> String {
-    let how = match exit {
-        Some(Exit::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("exited with code {code}"),
-        Some(Exit::Untold) | None => "ended".to_string(),
-    };
-    format!(
-        "a worker {how} before it was ready; does main() begin with procpool::init(), \
-         and a test binary have procpool::init_in_tests!()?"
-    )
-}
-
-/// The signal and the exit code of an end, as far as they are known.
-fn told(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
-    match exit {
-        Some(Exit::Signal(signal)) => (Some(signal), None),
-        Some(Exit::Code(code)) => (None, Some(code)),
-        Some(Exit::Untold) | None => (None, None),
     }
 }
