@@ -166,6 +166,9 @@ pub(crate) struct InputArgs {
     pub recursive: bool,
 }
 
+/// What a thread cannot be held to.
+const PROCESSES_ONLY: [&str; 6] = ["timeout", "cpu_time", "memory", "retries", "retry_on", "worker_memory"];
+
 /// The flags of every job.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workers and output")]
@@ -175,20 +178,8 @@ pub(crate) struct CommonArgs {
     pub jobs: Option<u32>,
 
     /// Work in threads of this process: no limits, and a file that breaks one ends all
-    #[arg(long, conflicts_with_all = ["timeout", "memory", "retries"])]
+    #[arg(long, conflicts_with_all = PROCESSES_ONLY)]
     pub threads: bool,
-
-    /// Longest time for one file, such as 500ms, 60s, 2m or none [default: 60s for thumbs, else none]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub timeout: Option<Limit<Duration>>,
-
-    /// Most memory for one worker, such as 512MiB, 2G or none [default: 2GiB for thumbs, else none]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub memory: Option<Limit<u64>>,
-
-    /// Further attempts for a file whose worker died or reached a limit
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub retries: u32,
 
     /// Print one JSON object per file, and one at the end
     #[arg(long)]
@@ -197,6 +188,61 @@ pub(crate) struct CommonArgs {
     /// Print failures only
     #[arg(short, long)]
     pub quiet: bool,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What one file may take, and when a worker is replaced.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Longest time for one file, such as 500ms, 60s, 2m or none [default: 60s for thumbs, else none]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Limit<Duration>>,
+
+    /// Most CPU time for one file, of all threads together
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub cpu_time: Option<Limit<Duration>>,
+
+    /// Most memory of a worker at work, such as 512MiB, 2G or none [default: 2GiB for thumbs, else none]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<Limit<u64>>,
+
+    /// Further attempts for a file whose worker died or reached a limit [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: Option<u32>,
+
+    /// After what to try again: died, timed-out, out-of-memory [default: all of them]
+    #[arg(
+        long,
+        value_name = "KINDS",
+        requires = "retries",
+        value_delimiter = ',',
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub retry_on: Vec<RetryOn>,
+
+    /// Replace a worker after so many files
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub tasks_per_worker: Option<u64>,
+
+    /// Replace a worker that has more memory than this when it has finished a file
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub worker_memory: Option<Limit<u64>>,
+
+    /// Replace a worker that is older than this when it has finished a file
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub worker_age: Option<Limit<Duration>>,
+}
+
+/// Failures that are tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RetryOn {
+    Died,
+    TimedOut,
+    OutOfMemory,
 }
 
 fn blur_radius(text: &str) -> Result<f32, String> {

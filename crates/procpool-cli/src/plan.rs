@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, PictureArgs, ThumbsArgs};
+use procpool::Kind;
+
+use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, PictureArgs, RetryOn, ThumbsArgs};
 use crate::frame::report::Style;
 use crate::frame::run::PoolPlan;
 use crate::frame::units::Limit;
@@ -104,12 +106,23 @@ fn options(args: &PictureArgs) -> Options {
 }
 
 fn pool(args: &CommonArgs, timeout: Limit<Duration>, memory: Limit<u64>, sandbox: bool) -> PoolPlan {
+    let limits = &args.limits;
+    let kind = |on: &RetryOn| match on {
+        RetryOn::Died => Kind::Died,
+        RetryOn::TimedOut => Kind::TimedOut,
+        RetryOn::OutOfMemory => Kind::OutOfMemory,
+    };
     PoolPlan {
         workers: args.jobs.map_or_else(procpool::available_cpus, |jobs| jobs as usize),
         threads: args.threads,
-        timeout: args.timeout.unwrap_or(timeout).at_most().filter(|_| !args.threads),
-        memory: args.memory.unwrap_or(memory).at_most().filter(|_| !args.threads),
-        retries: args.retries,
+        timeout: limits.timeout.unwrap_or(timeout).at_most().filter(|_| !args.threads),
+        cpu_time: limits.cpu_time.and_then(Limit::at_most),
+        memory: limits.memory.unwrap_or(memory).at_most().filter(|_| !args.threads),
+        retries: limits.retries.unwrap_or(0),
+        retry_on: limits.retry_on.iter().map(kind).collect(),
+        tasks_per_worker: limits.tasks_per_worker,
+        worker_memory: limits.worker_memory.and_then(Limit::at_most),
+        worker_age: limits.worker_age.and_then(Limit::at_most),
         sandbox: sandbox && !args.threads,
     }
 }
@@ -159,10 +172,40 @@ mod tests {
         assert_eq!(limits("procpool thumbs --threads"), (None, None));
         assert_eq!(limits("procpool count"), (None, None));
         assert!(plan("procpool thumbs --threads --timeout 5s").is_err());
-        assert_eq!(
-            pool_of("procpool count -j 3 --retries 2"),
-            PoolPlan { workers: 3, threads: false, timeout: None, memory: None, retries: 2, sandbox: true }
-        );
+        let none = PoolPlan {
+            workers: 3,
+            threads: false,
+            timeout: None,
+            cpu_time: None,
+            memory: None,
+            retries: 2,
+            retry_on: Vec::new(),
+            tasks_per_worker: None,
+            worker_memory: None,
+            worker_age: None,
+            sandbox: true,
+        };
+        assert_eq!(pool_of("procpool count -j 3 --retries 2"), none);
+        let all = PoolPlan {
+            timeout: Some(Duration::from_secs(5)),
+            cpu_time: Some(Duration::from_secs(2)),
+            memory: Some(1 << 30),
+            retry_on: vec![Kind::Died, Kind::OutOfMemory],
+            tasks_per_worker: Some(100),
+            worker_memory: Some(1 << 20),
+            worker_age: Some(Duration::from_secs(60)),
+            ..none
+        };
+        let flags = "--timeout 5s --cpu-time 2s --memory 1G --retries 2 --retry-on died,out-of-memory \
+                     --tasks-per-worker 100 --worker-memory 1MiB --worker-age 1m";
+        for job in ["thumbs", "count", "bench"] {
+            let pool = PoolPlan { sandbox: true, ..pool_of(&format!("procpool {job} -j 3 {flags}")) };
+            assert_eq!(pool, all, "{job}");
+        }
+        assert!(plan("procpool count --retry-on died").is_err(), "without --retries it says nothing");
+        assert!(plan("procpool count --retries 1 --retry-on panicked").is_err());
+        assert!(plan("procpool count --threads --cpu-time 5s").is_err());
+        assert!(plan("procpool count --threads --tasks-per-worker 5").is_ok());
         assert!(plan("procpool count -j 0").is_err());
     }
 

@@ -112,7 +112,7 @@ impl Client {
             cpu_time: None,
             memory_limit: None,
         };
-        let (frame, task, index) = self.engine.submit_one(batch.function.name, payload, sink, &spec, alone)?;
+        let (frame, task, index) = self.engine.submit_one(payload, sink, &spec, alone)?;
         Ok(Submitted { place: Ok((frame, task)), index })
     }
 

@@ -190,7 +190,8 @@ impl Error {
         self.0.exit_code
     }
 
-    /// The most resident memory in bytes that the worker is known to have used.
+    /// The most resident memory in bytes that the worker had had in its life, as far as that is known: of one that lives on
+    /// or was ended by the pool it is, of one that died by itself if it was more than this program had.
     pub fn peak_memory(&self) -> Option<u64> {
         self.0.peak_memory
     }

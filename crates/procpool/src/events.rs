@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Kind;
+use crate::sandbox::SandboxReport;
 
 /// One line of the event log.
 ///
@@ -45,6 +46,21 @@ pub struct Record {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
+    /// The pool was built. Always the first.
+    PoolStarted {
+        /// How many workers it is to have.
+        workers: usize,
+        /// Whether they are threads.
+        threads: bool,
+        /// What is in force for tasks that are given nothing else, and for workers.
+        limits: Vec<Limit>,
+        /// How often a task may be begun again.
+        retries: u32,
+        /// How long a worker that is to end may clean up, in nanoseconds.
+        grace_ns: u64,
+        /// Whether workers are to be confined; [`Event::WorkerReady`] says what came of it.
+        sandbox: bool,
+    },
     /// Tasks were accepted.
     TasksQueued {
         /// The type name of their function.
@@ -67,7 +83,23 @@ pub enum Event {
         /// Its process; none for a thread.
         pid: Option<u32>,
     },
-    /// Tasks ended, one after the other, in the same way.
+    /// A worker runs the first of these tasks and has claimed the others, which follow. Told when it is noticed: within 20 ms,
+    /// and before their ends.
+    TasksBegun {
+        /// The type name of their function.
+        function: Cow<'static, str>,
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
+        /// How often the first is begun now, counted from 1.
+        attempt: u32,
+        /// The worker's number.
+        worker: u32,
+        /// Its process; none for a thread.
+        pid: Option<u32>,
+    },
+    /// Tasks ended, one after the other, in the same way. Told before their outcomes can be taken.
     TasksEnded {
         /// The type name of their function.
         function: Cow<'static, str>,
@@ -79,10 +111,18 @@ pub enum Event {
         failure: Option<Kind>,
         /// How often they had been begun, counted from 1.
         attempt: u32,
-        /// The process that ran them, if one did.
+        /// The number of the worker that ran them, if one did.
+        worker: Option<u32>,
+        /// Its process; none for a thread.
         pid: Option<u32>,
-        /// How long they ran together with those that were shown with them, in nanoseconds, as their worker says.
+        /// From their acceptance to the beginning of this attempt, in nanoseconds; to their end if they were never begun. What
+        /// passed between the end and its being noticed is counted here.
+        queued_ns: u64,
+        /// How long they ran together with those that were shown with them, in nanoseconds, as their worker says; of a task
+        /// whose worker died, at most.
         run_ns: Option<u64>,
+        /// The most resident memory in bytes that their worker has had in its life, as far as it is known.
+        peak_memory: Option<u64>,
     },
     /// A worker was started.
     WorkerStarted {
@@ -95,6 +135,22 @@ pub enum Event {
     WorkerReady {
         /// Its number.
         worker: u32,
+        /// What holds of its sandbox; none if it is to have none.
+        sandbox: Option<SandboxReport>,
+    },
+    /// A worker could not be started, or says that it cannot start.
+    WorkerUnable {
+        /// Its number.
+        worker: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A worker gets nothing more and ends when it has finished what it was given.
+    WorkerRetired {
+        /// Its number.
+        worker: u32,
+        /// Whether for its age, its size or the number of its tasks, so that another one takes its place.
+        recycled: bool,
     },
     /// A worker has ended: told to, or by accident.
     WorkerEnded {
@@ -108,6 +164,8 @@ pub enum Event {
         exit_code: Option<i32>,
         /// Whether it was running a task.
         busy: bool,
+        /// The most resident memory in bytes that it has had, as far as it is known.
+        peak_memory: Option<u64>,
     },
     /// The pool is to have another number of workers.
     Resized {
@@ -121,6 +179,50 @@ pub enum Event {
     },
 }
 
+/// A limit that is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// What is limited.
+    pub what: Limited,
+    /// To how much: nanoseconds, bytes or tasks.
+    pub value: u64,
+    /// By which means.
+    pub means: Means,
+}
+
+/// What a [`Limit`] limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Limited {
+    /// How long a task may run, in nanoseconds.
+    Timeout,
+    /// The CPU time of a task, in nanoseconds.
+    CpuTime,
+    /// The resident memory of a worker while it runs a task, in bytes.
+    Memory,
+    /// The tasks that a worker is given in its life.
+    TasksPerWorker,
+    /// The resident memory with which a worker is kept, in bytes.
+    WorkerMemory,
+    /// How old a worker becomes, in nanoseconds.
+    WorkerAge,
+}
+
+/// How a [`Limit`] is enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Means {
+    /// The supervisor's clock.
+    Clock,
+    /// The supervisor looks at what the kernel says of the process, every 20 ms while it works. What comes and goes in between
+    /// is not seen.
+    Watch,
+    /// The supervisor counts.
+    Count,
+}
+
 /// Who is told of events.
 #[derive(Clone)]
 pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Record) + Send + Sync>);
@@ -128,31 +230,5 @@ pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Record) + Send + Sync>);
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Listener")
-    }
-}
-
-/// Events on their way out of the lock; without a listener, nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    listening: bool,
-    next: u64,
-}
-
-impl Log {
-    pub(crate) fn new(listening: bool) -> Self {
-        Self { listening, next: 0 }
-    }
-
-    /// Whether somebody wants to be told.
-    pub(crate) fn is_listening(&self) -> bool {
-        self.listening
-    }
-
-    /// Notes what `event` says, if somebody listens.
-    pub(crate) fn note(&mut self, at_ns: u64, records: &mut Vec<Record>, event: impl FnOnce() -> Event) {
-        if self.listening {
-            records.push(Record { number: self.next, at_ns, event: event() });
-            self.next += 1;
-        }
     }
 }

@@ -68,7 +68,7 @@ mod worker;
 
 pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
-pub use events::{Event, Record};
+pub use events::{Event, Limit, Limited, Means, Record};
 pub use future::{Future, Outcome};
 pub use map::{Map, MapUnordered};
 pub use options::TaskOptions;

@@ -98,6 +98,11 @@ impl TaskOptions {
         self.timeout.is_some() || self.cpu_time.is_some() || self.memory.is_some()
     }
 
+    /// How often a task may be begun again.
+    pub(crate) fn most_retries(&self) -> u32 {
+        self.retries
+    }
+
     pub(crate) fn timeout_ns(&self) -> Option<Nanos> {
         self.timeout.map(nanos)
     }
@@ -112,6 +117,6 @@ impl TaskOptions {
     }
 }
 
-fn nanos(duration: Duration) -> Nanos {
+pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -10,10 +10,10 @@ use crate::attach;
 use crate::call::{self, Setup};
 use crate::client::{Client, NO_LIMITS_ON_THREADS, require_init};
 use crate::error::{Blame, Error, Kind, Result};
-use crate::events::{Listener, Record};
+use crate::events::{Event, Limit, Limited, Listener, Means, Record};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, nanos};
 use crate::sandbox::{Sandbox, SandboxReport};
 use crate::supervisor::{Engine, Initializer, Launch, Output, SharedBlob, Wear};
 
@@ -189,8 +189,8 @@ impl PoolBuilder {
     }
 
     /// Calls `listener` with everything that happens to tasks and workers; see [`Event`](crate::Event). It is called by
-    /// whichever thread finds out, several at once maybe, and the sooner it returns the better. Nothing is noted while
-    /// nobody listens.
+    /// whichever thread finds out, several at once maybe, and the sooner it returns the better: outcomes are handed out after
+    /// their ends were told, so it must not wait for one. Nothing is noted while nobody listens.
     pub fn events(mut self, listener: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.events = Some(Listener(Arc::new(listener)));
         self
@@ -249,6 +249,7 @@ impl PoolBuilder {
             return Err(Error::usage("a pool needs at least one worker"));
         }
         let initializer = self.initializer.transpose()?;
+        let sandbox = self.sandbox.is_some();
         let (name, start_timeout) = (self.name, self.start_timeout);
         let launch = if self.threads {
             if self.options.has_limits() {
@@ -265,11 +266,16 @@ impl PoolBuilder {
         };
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
-        let client = Client::new(
-            Engine::start(self.workers, launch, self.wear, &output, self.events, self.grace)?,
-            self.options,
-            self.max_pending,
-        );
+        let engine = Engine::start(self.workers, launch, self.wear, &output, self.events, self.grace)?;
+        engine.note(|| Event::PoolStarted {
+            workers: self.workers,
+            threads: self.threads,
+            limits: limits(&self.options, &self.wear),
+            retries: self.options.most_retries(),
+            grace_ns: nanos(self.grace),
+            sandbox,
+        });
+        let client = Client::new(engine, self.options, self.max_pending);
         Ok(Pool { client })
     }
 }
@@ -287,6 +293,20 @@ where
         Error::new(Kind::Encode, Blame::Caller, format!("the initializer's input cannot be encoded: {why}"))
     })?;
     Ok(Initializer { function, input: bytes, attachments })
+}
+
+/// What is in force, for the event log.
+fn limits(options: &TaskOptions, wear: &Wear) -> Vec<Limit> {
+    let limit = |what, value: Option<u64>, means| value.map(|value| Limit { what, value, means });
+    let all = [
+        limit(Limited::Timeout, options.timeout.map(nanos), Means::Clock),
+        limit(Limited::CpuTime, options.cpu_time.map(nanos), Means::Watch),
+        limit(Limited::Memory, options.memory, Means::Watch),
+        limit(Limited::TasksPerWorker, wear.tasks, Means::Count),
+        limit(Limited::WorkerMemory, wear.memory, Means::Watch),
+        limit(Limited::WorkerAge, wear.age.map(nanos), Means::Clock),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// What a pool has done so far.

@@ -166,7 +166,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
     }
 
     fn outcome(&mut self) -> Result<O> {
-        let origin = Origin { name: self.function.name, pid: self.pid, attempt: 1 };
+        let origin = Origin { name: self.function.name, pid: self.pid, attempt: 1, peak_memory: None };
         if let Some(fds) = self.result.take() {
             return origin.large_outcome(Large::new(fds), 0);
         }

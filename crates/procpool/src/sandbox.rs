@@ -4,6 +4,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::control::{SandboxRules, SandboxState};
 
 /// What the workers of a pool may still do. For [`PoolBuilder::sandbox`](crate::PoolBuilder::sandbox).
@@ -81,7 +83,7 @@ impl Sandbox {
 /// What is in force of a pool's sandbox, in each of its workers. From [`Pool::sandbox_report`](crate::Pool::sandbox_report).
 ///
 /// Reads like `landlock ABI 7, seccomp, no-new-privs`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SandboxReport {
     /// Which version of landlock's interface denies files; `None` if it is not in force.

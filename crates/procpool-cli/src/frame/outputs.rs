@@ -7,68 +7,192 @@
 //!
 //! A hidden file that a killed process left behind is recognised by its lock: whoever writes one holds `flock` on it,
 //! and the kernel gives that up with the process. So [`clean`] never takes a file from a run that is still going on.
+//!
+//! Outputs go below a [`Root`] and nowhere else, whatever happens to folders and links while the run goes on.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::failure::{Cause, JobError, reason};
+use super::inputs::{FileId, file_id};
 use super::names;
 
 const TEMPORARY_PREFIX: &str = ".procpool-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// Writes `bytes` to `target`, in place of what may be there, and makes the folder if it is missing.
-pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<(), JobError> {
-    write_with(target, bytes, true)
+/// A folder that was there before the run and below which outputs go: what the user named, links and all.
+///
+/// Below it no link is followed, and it is the folder itself that counts, not what has its name later. So nothing that
+/// happens to its folders during the run makes an output land somewhere else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Root {
+    path: PathBuf,
+    /// Nothing if it cannot be looked at; then writing says why.
+    id: Option<FileId>,
+    /// What of the folder is still missing.
+    rest: PathBuf,
 }
 
-fn write_with(target: &Path, bytes: &[u8], anonymous: bool) -> Result<(), JobError> {
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let failed = |error: io::Error| {
-        let message = format!("cannot write {}: {}", names::show(target), reason(&error));
-        JobError::new(Cause::Unwritable, message)
-    };
-    match write_in(folder, target, bytes, anonymous) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder).map_err(failed)?;
-            write_in(folder, target, bytes, anonymous).map_err(failed)
+impl Root {
+    /// The folder that is to hold outputs. It is made with the first one if it is not there.
+    pub(crate) fn new(folder: &Path) -> Root {
+        let (mut path, mut rest) = (folder.to_owned(), PathBuf::new());
+        loop {
+            let shown = or_here(&path);
+            match fs::metadata(shown) {
+                Ok(found) => return Root { id: Some(file_id(&found)), path, rest },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let Some(name) = path.components().next_back() else { break };
+                    let name = PathBuf::from(name.as_os_str());
+                    rest = if rest.as_os_str().is_empty() { name } else { name.join(rest) };
+                    if !path.pop() {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
         }
-        written => written.map_err(failed),
+        Root { path, id: None, rest }
+    }
+
+    fn open(&self) -> io::Result<OwnedFd> {
+        let folder = rustix::fs::open(or_here(&self.path), FOLDER, Mode::empty())?;
+        let found = rustix::fs::fstat(&folder)?;
+        if self.id.is_some_and(|id| id != (found.st_dev, found.st_ino)) {
+            let text = format!("{} is another folder than when the run began", names::show(or_here(&self.path)));
+            return Err(io::Error::other(text));
+        }
+        Ok(folder)
     }
 }
 
-fn write_in(folder: &Path, target: &Path, bytes: &[u8], anonymous: bool) -> io::Result<()> {
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// A folder at or below a root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Folder {
+    root: Root,
+    below: PathBuf,
+}
+
+impl Folder {
+    /// Opens it, and makes what is missing if asked.
+    fn open(&self, create: bool) -> io::Result<OwnedFd> {
+        let mut folder = self.root.open()?;
+        let mut path = self.root.path.clone();
+        for component in self.root.rest.components().chain(self.below.components()) {
+            match component {
+                Component::CurDir => continue,
+                Component::Normal(name) => {
+                    path.push(name);
+                    folder = step(&folder, name, create).map_err(|error| explain(&folder, name, &path, error))?;
+                }
+                // Only the user's own words, where nothing was before the run.
+                _ => return Err(io::Error::other("its folder has a .. behind a name that does not exist")),
+            }
+        }
+        Ok(folder)
+    }
+}
+
+fn step(folder: &OwnedFd, name: &OsStr, create: bool) -> Result<OwnedFd, Errno> {
+    let open = || rustix::fs::openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+    match open() {
+        Err(Errno::NOENT) if create => match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => open(),
+            Err(error) => Err(error),
+        },
+        opened => opened,
+    }
+}
+
+/// A link in place of a folder is told as what it is.
+fn explain(folder: &OwnedFd, name: &OsStr, path: &Path, error: Errno) -> io::Error {
+    let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let is_link = found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink);
+    match error {
+        Errno::LOOP | Errno::NOTDIR if is_link => {
+            io::Error::other(format!("{} is a link, which is not followed here", names::show(path)))
+        }
+        error => error.into(),
+    }
+}
+
+/// Where one output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    folder: Folder,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl Output {
+    /// The output `below` (a relative path that goes nowhere but down) the root.
+    pub(crate) fn new(root: &Root, below: &Path) -> Output {
+        Output {
+            folder: Folder { root: root.clone(), below: below.parent().unwrap_or(Path::new("")).to_owned() },
+            name: below.file_name().unwrap_or_default().to_owned(),
+            path: root.path.join(&root.rest).join(below),
+        }
+    }
+
+    /// Its path, for people, and to look at it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+/// Writes `bytes` to `target`, in place of what may be there, and makes the folder if it is missing.
+pub(crate) fn write(target: &Output, bytes: &[u8]) -> Result<(), JobError> {
+    write_with(target, bytes, true)
+}
+
+fn write_with(target: &Output, bytes: &[u8], anonymous: bool) -> Result<(), JobError> {
+    let written = target.folder.open(true).and_then(|folder| write_in(folder.as_fd(), &target.name, bytes, anonymous));
+    written.map_err(|error| {
+        let message = format!("cannot write {}: {}", names::show(&target.path), reason(&error));
+        JobError::new(Cause::Unwritable, message)
+    })
+}
+
+fn write_in(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], anonymous: bool) -> io::Result<()> {
     if anonymous {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        match rustix::fs::open(folder, flags, Mode::from_raw_mode(0o666)) {
-            Ok(file) => return write_anonymous(File::from(file), folder, target, bytes),
+        match rustix::fs::openat(folder, c".", flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => return write_anonymous(File::from(file), folder, name, bytes),
             // What kernels and file systems without O_TMPFILE answer.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    write_named(folder, target, bytes)
+    write_named(folder, name, bytes)
 }
 
-fn write_anonymous(mut file: File, folder: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_anonymous(mut file: File, folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     lock(&file)?;
     file.write_all(bytes)?;
-    match link(&file, target) {
+    match link(&file, folder, name) {
         Err(Errno::EXIST) => {}
         linked => return Ok(linked?),
     }
     let temporary = loop {
-        let temporary = Temporary(folder.join(temporary_name()?));
-        match link(&file, &temporary.0) {
+        let temporary = Temporary { folder, name: temporary_name()? };
+        match link(&file, folder, temporary.name.as_ref()) {
             Err(Errno::EXIST) => std::mem::forget(temporary),
             linked => {
                 linked?;
@@ -76,50 +200,53 @@ fn write_anonymous(mut file: File, folder: &Path, target: &Path, bytes: &[u8]) -
             }
         }
     };
-    temporary.rename(target)
+    temporary.rename(name)
 }
 
 /// Gives a file without a name its name. (Linking the descriptor itself needs a privilege; its name under /proc not.)
-fn link(file: &File, name: &Path) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
+fn link(file: &File, folder: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, descriptor.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW)
+    rustix::fs::linkat(CWD, descriptor.as_str(), folder, name, AtFlags::SYMLINK_FOLLOW)
 }
 
-fn write_named(folder: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_named(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     loop {
-        let path = folder.join(temporary_name()?);
-        let mut file = match File::create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+        let temporary = temporary_name()?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(folder, temporary.as_str(), flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::EXIST) => continue,
             created => created?,
         };
-        let temporary = Temporary(path);
+        let (mut file, temporary) = (File::from(file), Temporary { folder, name: temporary });
         lock(&file)?;
         // Before the lock was there, another run may have taken the file for a stale one.
-        if file.metadata()?.nlink() == 0 {
+        if rustix::fs::fstat(&file)?.st_nlink == 0 {
             std::mem::forget(temporary);
             continue;
         }
         file.write_all(bytes)?;
-        return temporary.rename(target);
+        return temporary.rename(name);
     }
 }
 
 /// A hidden file that goes when this goes, unless it got its real name.
-struct Temporary(PathBuf);
+struct Temporary<'a> {
+    folder: BorrowedFd<'a>,
+    name: String,
+}
 
-impl Temporary {
-    fn rename(self, target: &Path) -> io::Result<()> {
-        fs::rename(&self.0, target)?;
+impl Temporary<'_> {
+    fn rename(self, name: &OsStr) -> io::Result<()> {
+        rustix::fs::renameat(self.folder, self.name.as_str(), self.folder, name)?;
         std::mem::forget(self);
         Ok(())
     }
 }
 
-impl Drop for Temporary {
+impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         // The error that led here is the one to report.
-        let _ = fs::remove_file(&self.0);
+        let _ = rustix::fs::unlinkat(self.folder, self.name.as_str(), AtFlags::empty());
     }
 }
 
@@ -138,30 +265,30 @@ fn lock(file: &File) -> io::Result<()> {
 }
 
 /// Removes what killed runs left behind in `folder`.
-pub(crate) fn clean(folder: &Path) {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+pub(crate) fn clean(folder: &Folder) {
     // A folder that cannot be read or written is reported when an output goes there, not here.
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
+    let Ok(folder) = folder.open(false) else { return };
+    let Ok(entries) = Dir::read_from(&folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let name = name.as_bytes();
-        if !(name.starts_with(TEMPORARY_PREFIX.as_bytes()) && name.ends_with(TEMPORARY_SUFFIX.as_bytes())) {
+        let bytes = name.to_bytes();
+        if !(bytes.starts_with(TEMPORARY_PREFIX.as_bytes()) && bytes.ends_with(TEMPORARY_SUFFIX.as_bytes())) {
             continue;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::open(entry.path(), flags, Mode::empty()) else {
+        let Ok(file) = rustix::fs::openat(&folder, name, flags, Mode::empty()) else {
             continue;
         };
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_file(entry.path());
+            let _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn listing(folder: &Path) -> Vec<String> {
@@ -177,11 +304,12 @@ mod tests {
     fn outputs_are_written_with_and_without_anonymous_files() {
         for anonymous in [true, false] {
             let root = tempfile::tempdir().expect("temporary folder");
-            let target = root.path().join("new/sub/x.jpg");
+            let target = Output::new(&Root::new(&root.path().join("new")), Path::new("sub/x.jpg"));
+            assert_eq!(target.path(), root.path().join("new/sub/x.jpg"));
             write_with(&target, b"one", anonymous).expect("new file");
-            assert_eq!(fs::read(&target).expect("output"), b"one");
+            assert_eq!(fs::read(target.path()).expect("output"), b"one");
             write_with(&target, b"two!", anonymous).expect("replaced file");
-            assert_eq!(fs::read(&target).expect("output"), b"two!");
+            assert_eq!(fs::read(target.path()).expect("output"), b"two!");
             assert_eq!(listing(&root.path().join("new/sub")), ["x.jpg"]);
         }
     }
@@ -191,14 +319,18 @@ mod tests {
         for anonymous in [true, false] {
             let root = tempfile::tempdir().expect("temporary folder");
             fs::create_dir(root.path().join("x.jpg")).expect("folder");
-            let target = root.path().join("x.jpg");
+            let target = Output::new(&Root::new(root.path()), Path::new("x.jpg"));
             let error = write_with(&target, b"one", anonymous).expect_err("a folder is in the way");
-            assert_eq!(error.message, format!("cannot write {}: Is a directory", target.display()));
+            assert_eq!(error.message, format!("cannot write {}: Is a directory", target.path().display()));
             assert_eq!(listing(root.path()), ["x.jpg"]);
             fs::write(root.path().join("file"), "").expect("file");
-            let target = root.path().join("file/x.jpg");
-            let error = write_with(&target, b"one", anonymous).expect_err("a file is in the way");
-            assert_eq!(error.message, format!("cannot write {}: Not a directory", target.display()));
+            for target in [
+                Output::new(&Root::new(&root.path().join("file")), Path::new("x.jpg")),
+                Output::new(&Root::new(root.path()), Path::new("file/x.jpg")),
+            ] {
+                let error = write_with(&target, b"one", anonymous).expect_err("a file is in the way");
+                assert_eq!(error.message, format!("cannot write {}: Not a directory", target.path().display()));
+            }
         }
     }
 
@@ -210,15 +342,57 @@ mod tests {
         lock(&held).expect("lock");
         fs::write(root.path().join(".procpool-0000000000000002.tmp"), "half").expect("file");
         fs::write(root.path().join("picture.jpg"), "whole").expect("file");
-        clean(root.path());
+        clean(Output::new(&Root::new(root.path()), Path::new("x")).folder());
         assert_eq!(listing(root.path()), [".procpool-0000000000000001.tmp", "picture.jpg"]);
         drop(held);
-        clean(root.path());
+        clean(Output::new(&Root::new(root.path()), Path::new("x")).folder());
         assert_eq!(listing(root.path()), ["picture.jpg"]);
     }
 
     #[test]
     fn temporary_names_differ() {
         assert_ne!(temporary_name().expect("random"), temporary_name().expect("random"));
+    }
+
+    #[test]
+    fn the_folder_may_be_a_link_but_nothing_below_it() {
+        for anonymous in [true, false] {
+            let root = tempfile::tempdir().expect("temporary folder");
+            fs::create_dir_all(root.path().join("real/sub")).expect("folder");
+            fs::create_dir(root.path().join("outside")).expect("folder");
+            symlink("real", root.path().join("out")).expect("link");
+            let out = Root::new(&root.path().join("out"));
+            let write = |below: &str| write_with(&Output::new(&out, Path::new(below)), b"one", anonymous);
+            write("sub/x").expect("through the link that was named");
+            fs::remove_dir_all(root.path().join("real/sub")).expect("remove");
+            symlink("../outside", root.path().join("real/sub")).expect("link");
+            let error = write("sub/x").expect_err("a link in the way");
+            let out = root.path().join("out");
+            let expected = "cannot write OUT/sub/x: OUT/sub is a link, which is not followed here";
+            assert_eq!(error.message, expected.replace("OUT", &out.display().to_string()));
+            // A link in the place of the output itself is replaced.
+            symlink("../outside/victim", root.path().join("real/y")).expect("link");
+            write("y").expect("in place of the link");
+            assert_eq!(fs::read(out.join("y")).expect("output"), b"one");
+            assert!(!out.join("y").is_symlink());
+            assert_eq!(listing(&root.path().join("outside")), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_takes_the_place_of_the_output_folder_is_another_one() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir(path("out")).expect("folder");
+        fs::create_dir(path("outside")).expect("folder");
+        let (old, missing) = (Root::new(&path("out")), Root::new(&path("new/deep")));
+        fs::rename(path("out"), path("moved")).expect("rename");
+        symlink("outside", path("out")).expect("link");
+        symlink("outside", path("new")).expect("link");
+        let error = write(&Output::new(&old, Path::new("x")), b"one").expect_err("another folder");
+        assert!(error.message.ends_with("/out is another folder than when the run began"), "{}", error.message);
+        let error = write(&Output::new(&missing, Path::new("x")), b"one").expect_err("a link");
+        assert!(error.message.ends_with("/new is a link, which is not followed here"), "{}", error.message);
+        assert_eq!(listing(&path("outside")), [""; 0]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use procpool::{Kind, Pool, Sandbox};
+use procpool::{Kind, Pool, Sandbox, TaskOptions};
 use rustix::process::{Resource, Rlimit};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,7 +18,7 @@ use super::record::Record;
 use super::report::{OutputError, Reporter, Style, Words, note, output_failure};
 
 /// The pool to run in.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolPlan {
     /// Number of workers.
     pub workers: usize,
@@ -26,10 +26,20 @@ pub(crate) struct PoolPlan {
     pub threads: bool,
     /// Longest time for one task.
     pub timeout: Option<Duration>,
+    /// Most CPU time for one task.
+    pub cpu_time: Option<Duration>,
     /// Largest resident size of a worker, in bytes.
     pub memory: Option<u64>,
     /// Further attempts for a task whose worker died.
     pub retries: u32,
+    /// After which failures; after all that can be if empty.
+    pub retry_on: Vec<Kind>,
+    /// How many tasks a worker is given in its life.
+    pub tasks_per_worker: Option<u64>,
+    /// The resident size with which a worker is kept, in bytes.
+    pub worker_memory: Option<u64>,
+    /// How old a worker becomes.
+    pub worker_age: Option<Duration>,
     /// Workers that can do nothing but compute, as far as this kernel offers it.
     pub sandbox: bool,
 }
@@ -41,16 +51,36 @@ impl PoolPlan {
         if self.threads {
             builder = builder.threads();
         }
-        if let Some(timeout) = self.timeout {
-            builder = builder.timeout(timeout);
+        if let Some(tasks) = self.tasks_per_worker {
+            builder = builder.tasks_per_worker(tasks);
         }
-        if let Some(bytes) = self.memory {
-            builder = builder.memory_limit(bytes);
+        if let Some(bytes) = self.worker_memory {
+            builder = builder.worker_memory(bytes);
+        }
+        if let Some(age) = self.worker_age {
+            builder = builder.worker_age(age);
         }
         if self.sandbox {
             builder = builder.sandbox(Sandbox::strict());
         }
-        builder.retries(self.retries).build()
+        builder.task_options(&self.task_options()).build()
+    }
+
+    fn task_options(&self) -> TaskOptions {
+        let mut options = TaskOptions::new().retries(self.retries);
+        if let Some(timeout) = self.timeout {
+            options = options.timeout(timeout);
+        }
+        if let Some(limit) = self.cpu_time {
+            options = options.cpu_time(limit);
+        }
+        if let Some(bytes) = self.memory {
+            options = options.memory_limit(bytes);
+        }
+        if !self.retry_on.is_empty() {
+            options = options.retry_on(&self.retry_on);
+        }
+        options
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -103,6 +103,20 @@ impl Child {
         self.reap()
     }
 
+    /// The most resident memory in bytes that it has had, if it has ended and that can be told. To be asked before
+    /// [`Child::reap`].
+    ///
+    /// The kernel counts what this process had when it started the child as the child's, so only a greater figure than this
+    /// process's own says something.
+    pub(crate) fn peak_at_end(&self) -> Option<u64> {
+        if self.reaped.load(Relaxed) {
+            return None;
+        }
+        let (child, own) = (resources_of_ended(self.pidfd.as_fd())?, own_resources()?);
+        let bytes = |usage: libc::rusage| u64::try_from(usage.ru_maxrss).ok()?.checked_mul(1024);
+        bytes(child).filter(|peak| Some(*peak) > bytes(own))
+    }
+
     fn wait_id(&self, options: WaitIdOptions) -> Option<Exit> {
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) => None,
@@ -134,6 +148,26 @@ impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
+}
+
+/// What an ended child has used. It stays to be reaped.
+fn resources_of_ended(pidfd: BorrowedFd<'_>) -> Option<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    let none = std::ptr::null_mut::<libc::siginfo_t>();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the kernel takes a null pointer for the status, and writes at most a `rusage` to the last one, which is one.
+    // `rusage` consists of integers, for which all zeroes are valid.
+    unsafe {
+        let done =
+            libc::syscall(libc::SYS_waitid, libc::P_PIDFD, pidfd.as_raw_fd(), none, options, usage.as_mut_ptr()) == 0;
+        done.then(|| usage.assume_init())
+    }
+}
+
+fn own_resources() -> Option<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a `rusage`, for which all zeroes are valid.
+    unsafe { (libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) == 0).then(|| usage.assume_init()) }
 }
 
 /// The name of a signal, as `kill -l` prints it.

@@ -9,11 +9,21 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// The most resident memory in bytes that a process has had since it began its program, or `None` once it has ended.
+pub(crate) fn peak_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn this_process_has_memory_and_an_ended_one_has_none() {
         assert!(super::resident_bytes(std::process::id()).unwrap() > 0);
         assert!(super::resident_bytes(u32::MAX).is_none());
+        assert!(super::peak_bytes(std::process::id()).unwrap() >= 4096);
+        assert!(super::peak_bytes(u32::MAX).is_none());
     }
 }

@@ -172,6 +172,7 @@ impl<P: Clone> Sched<P> {
             && w.doom.is_none()
         {
             w.phase = Phase::Retiring;
+            w.worn = true;
             self.counts.workers_recycled += 1;
             self.actions.push(Action::Retire(worker));
         }

@@ -113,6 +113,16 @@ pub(crate) struct Delivered<P> {
     pub(crate) attempt: u32,
 }
 
+/// What a worker is at.
+#[derive(Debug)]
+pub(crate) struct Present<'a, P> {
+    pub(crate) frame: FrameId,
+    pub(crate) payload: &'a P,
+    pub(crate) range: (u32, u32),
+    pub(crate) attempt: u32,
+    pub(crate) since: Nanos,
+}
+
 /// How the pool is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Closing {
@@ -357,6 +367,20 @@ impl<P: Clone> Sched<P> {
         let frame = *self.workers.get(&worker)?.sent.front()?;
         let entry = self.frames.get(frame)?;
         Some((frame, entry.range.0, &entry.payload))
+    }
+
+    /// What the worker is at: the frame, its tasks that have not ended, how often the first of them is being begun, and since
+    /// when it can have been running.
+    pub(crate) fn present(&self, worker: WorkerId) -> Option<Present<'_, P>> {
+        let w = self.workers.get(&worker)?;
+        let frame = *w.sent.front()?;
+        let Entry { payload, range, attempt, .. } = self.frames.get(frame)?;
+        Some(Present { frame, payload, range: *range, attempt: *attempt, since: w.front_since })
+    }
+
+    /// Whether the worker finishes and ends because it is worn.
+    pub(crate) fn is_worn(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|w| w.worn)
     }
 
     /// Whether no worker is there or on its way, and none can be started.

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) blocked: bool,
     /// A frame that we are taking or could not take back; do not try it again.
     pub(super) stubborn: Option<FrameId>,
+    /// It finishes because of its age, its size or the number of its tasks.
+    pub(super) worn: bool,
     /// Why it is being ended.
     pub(super) doom: Option<Doom>,
     /// The task for which it is being ended, if for one.
@@ -52,6 +54,7 @@ impl Worker {
             progressed: 0,
             blocked: false,
             stubborn: None,
+            worn: false,
             doom: None,
             guilty: None,
         }

@@ -44,6 +44,11 @@ impl Frame {
         self.memory_limit.is_some() || self.cpu_time.is_some()
     }
 
+    /// The number of its task `item` for people.
+    pub(super) fn index_of(&self, item: u32) -> u64 {
+        self.first_index + u64::from(item)
+    }
+
     /// Puts one more task behind the others, each of which has a sink of its own; `false` if it does not fit.
     pub(crate) fn add(&mut self, payload: &[u8], sink: &Arc<dyn Sink>, index: u64) -> bool {
         let plain = self.memfd.is_none() && self.attachments.is_empty() && self.state.is_none() && !self.is_watched();
@@ -59,7 +64,7 @@ impl Frame {
 
     /// Tells the sinks what became of the tasks from number `first` of the frame on; adds whom to wake.
     pub(super) fn deliver(&self, first: u32, delivery: Delivery, wakers: &mut Vec<Waker>) {
-        let index = self.first_index + u64::from(first);
+        let index = self.index_of(first);
         match (&self.sinks, delivery) {
             (Sinks::One(sink), delivery) => wakers.extend(sink.deliver(index, delivery)),
             (Sinks::Each(one, others), Delivery::Results(mut results)) => {
@@ -182,6 +187,8 @@ pub(crate) struct Origin {
     pub(crate) name: &'static str,
     pub(crate) pid: Option<u32>,
     pub(crate) attempt: u32,
+    /// As far as it was looked at.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 impl Results {
@@ -288,6 +295,9 @@ impl Origin {
     }
 
     fn error(self, kind: Kind, blame: Blame, message: String, index: u64) -> Error {
-        Error::new(kind, blame, message).with_task(self.name, index).with_worker(self.pid, self.attempt)
+        Error::new(kind, blame, message)
+            .with_task(self.name, index)
+            .with_worker(self.pid, self.attempt)
+            .with_peak_memory(self.peak_memory)
     }
 }

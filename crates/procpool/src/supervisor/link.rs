@@ -9,6 +9,7 @@ use super::output::Pipe;
 use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
+use crate::os::procfs;
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{Breach, FULL, Listener, Region, ResultConsumer, SLOTS, Shown, TaskHeader, TaskProducer};
@@ -73,6 +74,8 @@ pub(super) struct Link {
     /// When it last was sent something while idle, or showed something.
     shown_at: Nanos,
     peek_at: Nanos,
+    /// The most resident memory that it was seen to have had.
+    peak_memory: Option<u64>,
     pub(super) started: Instant,
 }
 
@@ -104,6 +107,7 @@ impl Link {
             until: None,
             shown_at: 0,
             peek_at: 0,
+            peak_memory: None,
             started: Instant::now(),
         }
     }
@@ -128,6 +132,27 @@ impl Link {
             Body::Process(child) => Some(child.pid()),
             Body::Thread => None,
         }
+    }
+
+    /// One past the last task that it says it has begun, of the frame that it is at.
+    pub(super) fn begun(&self) -> Option<u32> {
+        let front = self.sent.front()?;
+        self.tasks.begun(front.slot, front.items).ok()
+    }
+
+    /// Looks how much memory it has had at most, before it ends.
+    pub(super) fn look_at_memory(&mut self) {
+        self.peak_memory = self.pid().and_then(procfs::peak_bytes).max(self.peak_memory);
+    }
+
+    /// The most resident memory in bytes that it has had, as far as it is known. For a worker that has ended and was not
+    /// reaped.
+    pub(super) fn peak_at_end(&self) -> Option<u64> {
+        let told = match &self.body {
+            Body::Process(child) => child.peak_at_end(),
+            Body::Thread => None,
+        };
+        told.max(self.peak_memory)
     }
 
     /// Whether something was sent to it that has not ended.
@@ -388,20 +413,24 @@ impl Link {
         }
         bytes.truncate(len);
         let attached = self.claim_attached(&bytes)?;
-        let delivered =
-            books.sched.finished(worker, FrameId(frame), first, items, task_ns, books.now).map_err(Breach)?;
+        let id = FrameId(frame);
+        let delivered = books.sched.finished(worker, id, first, items, task_ns, books.now).map_err(Breach)?;
         if let Some(front) = self.sent.front_mut() {
             front.next = first + items;
             if front.next == front.items.1 {
                 self.sent.pop_front();
             }
         }
+        // Of those in a frame that is still open the worker has not said how long they took.
+        let seen_ns = books.now.saturating_sub(self.shown_at) / u64::from(items.max(1));
         self.touch(books.now);
         books.tasks.failed += u64::from(failed);
         books.tasks.ok += u64::from(items - failed);
         let frame = delivered.payload;
-        let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
-        books.note_ends(&bytes, items, frame.first_index + u64::from(first), origin, task_ns);
+        let pid = self.pid();
+        let peak_memory = pid.filter(|_| failed > 0 || books.log.is_listening()).and_then(procfs::peak_bytes);
+        let origin = Origin { name: frame.function.name, pid, attempt: delivered.attempt, peak_memory };
+        books.note_ends(worker, id, &frame, (first, first + items), &bytes, origin, task_ns.unwrap_or(seen_ns));
         let results = Results { bytes, at: 0, left: items, attached, origin, task_ns };
         books.out.deliveries.push((frame, first, Delivery::Results(Box::new(results))));
         Ok(len)

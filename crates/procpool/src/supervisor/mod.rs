@@ -5,11 +5,12 @@
 //! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
 
 mod books;
+mod failure;
 mod frame;
 mod launch;
 mod link;
+mod log;
 mod output;
-mod reasons;
 mod receive;
 mod thread;
 
@@ -22,18 +23,18 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use books::Books;
+use failure::{Obituary, ended_before_ready, told};
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
+use log::Log;
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
-use reasons::{ended_before_ready, told};
 pub(crate) use receive::Waiting;
 
 use crate::error::{Blame, Error, Kind, Result};
-use crate::events::{self, Event, Log, Record};
+use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
-use crate::os::process::Exit;
 use crate::ring::{Breach, Listener, Region};
 use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
 use crate::wire::control::SandboxState;
@@ -100,15 +101,6 @@ pub(crate) struct Core {
     tasks: TaskCounts,
     /// What holds of the sandbox in every worker that was ready so far.
     sandbox: Option<SandboxState>,
-}
-
-/// How a worker ended.
-#[derive(Debug, Clone)]
-struct Obituary {
-    pid: Option<u32>,
-    exit: Option<Exit>,
-    /// The end of its standard error.
-    stderr: Option<String>,
 }
 
 /// Tasks by outcome.
@@ -211,7 +203,6 @@ impl Engine {
     /// makes. Returns its frame, its place in there, and its number in the pool.
     pub(crate) fn submit_one(
         &self,
-        function: &'static str,
         payload: &[u8],
         sink: &Arc<dyn Sink>,
         spec: &Spec,
@@ -219,14 +210,20 @@ impl Engine {
     ) -> Result<(FrameId, u32, u64)> {
         let mut core = self.lock();
         let index = core.next_index;
-        let add = |frame: &mut Arc<Frame>| Arc::get_mut(frame).is_some_and(|frame| frame.add(payload, sink, index));
+        let mut joined_frame = None;
+        let is_listening = core.log.is_listening();
+        let add = |frame: &mut Arc<Frame>| {
+            let added = Arc::get_mut(frame).is_some_and(|frame| frame.add(payload, sink, index));
+            joined_frame = (added && is_listening).then(|| Arc::clone(frame));
+            added
+        };
         let joined = core.sched.join(spec, add);
         core.next_index += 1;
         if let Some((frame, task)) = joined {
             core.accepted += 1;
-            if core.log.is_listening() {
+            if let Some(frame) = joined_frame {
                 let (now, mut out) = (self.now(), Outbox::default());
-                core.note_queued(function, index, 1, now, &mut out);
+                core.note_queued(&frame, index, 1, now, &mut out);
                 drop(core);
                 self.flush(out);
             }
@@ -247,10 +244,13 @@ impl Engine {
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
         self.with_outbox(|core, now, out| {
-            let (count, first, function) = (spec.items, frame.first_index, frame.function.name);
+            let (count, first) = (spec.items, frame.first_index);
+            let kept = core.log.is_listening().then(|| Arc::clone(&frame));
             let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
-            core.note_queued(function, first, count, now, out);
+            if let Some(frame) = kept {
+                core.note_queued(&frame, first, count, now, out);
+            }
             Ok(id)
         })
     }
@@ -262,6 +262,12 @@ impl Engine {
         }
         if out.ring_supervisor {
             self.supervisor_bell.ring();
+        }
+        // Before the outcomes, so that whoever has one knows how it came to be.
+        if let Some(listener) = &self.events {
+            for record in &out.records {
+                let _ = catch_unwind(AssertUnwindSafe(|| (listener.0)(record)));
+            }
         }
         let delivered = !out.deliveries.is_empty();
         let mut wakers: Vec<Waker> = Vec::new();
@@ -275,16 +281,16 @@ impl Engine {
         if delivered && self.leader_sleeps.load(SeqCst) {
             self.leader_bell.ring();
         }
-        if let Some(listener) = &self.events {
-            for record in &out.records {
-                let _ = catch_unwind(AssertUnwindSafe(|| (listener.0)(record)));
-            }
-        }
         for waker in wakers {
             // Foreign code, on the thread that received the result: its panic, of which the hook has told, must take neither
             // that thread nor the results of others with it.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
+    }
+
+    /// Notes what the pool says of itself.
+    pub(crate) fn note(&self, event: impl FnOnce() -> Event) {
+        self.with_outbox(|core, now, out| core.log.note(now, out, event));
     }
 
     /// Closes the pool and waits until nothing of it is left. On a thread of its own (a callback dropped the pool)
@@ -308,7 +314,7 @@ impl Engine {
 
     fn shut(&self, at_once: bool) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, &mut out.records, || Event::Closed { at_once });
+            core.log.note(now, out, || Event::Closed { at_once });
             core.sched.close(at_once, now);
         });
         self.supervisor_bell.ring();
@@ -317,7 +323,7 @@ impl Engine {
     /// Changes the number of workers.
     pub(crate) fn resize(&self, workers: usize) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, &mut out.records, || Event::Resized { workers });
+            core.log.note(now, out, || Event::Resized { workers });
             core.sched.resize(workers, now);
         });
     }
@@ -340,8 +346,10 @@ impl Engine {
 }
 
 impl Core {
-    fn note_queued(&mut self, function: &'static str, first: u64, count: u32, now: Nanos, out: &mut Outbox) {
-        self.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
+    fn note_queued(&mut self, frame: &Arc<Frame>, first: u64, count: u32, now: Nanos, out: &mut Outbox) {
+        self.log.accept(frame, count, now);
+        let function = frame.function.name;
+        self.log.note(now, out, || Event::TasksQueued { function: function.into(), first, count });
     }
 
     /// Carries out the scheduler's actions until there are none.
@@ -380,6 +388,9 @@ impl Core {
                     if honest && !sched.is_guilty(worker) {
                         return sched.pardon(worker, now);
                     }
+                    if link.is_busy() || log.is_listening() {
+                        link.look_at_memory();
+                    }
                     if gently && !grace.is_zero() {
                         link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
                         out.ring_supervisor = true;
@@ -392,6 +403,8 @@ impl Core {
                 }
             }
             Action::Retire(worker) => {
+                let recycled = self.sched.is_worn(worker);
+                self.log.note(now, out, || Event::WorkerRetired { worker: worker.0, recycled });
                 if let Some(link) = self.links.get_mut(&worker)
                     && !link.retire()
                 {
@@ -400,18 +413,23 @@ impl Core {
             }
             Action::Fail { payload, range, failure, worker, attempt } => {
                 for item in range.0..range.1 {
-                    let index = payload.first_index + u64::from(item);
+                    let index = payload.index_of(item);
                     let error = self
                         .error_of(failure, worker.map(|w| (w, &*payload)), attempt)
                         .with_task(payload.function.name, index);
-                    self.log.note(now, &mut out.records, || Event::TasksEnded {
+                    let begun = worker.and(self.obituary.as_ref()).and_then(|(_, obituary)| obituary.begun);
+                    let queued_ns = self.log.end(&payload, 1, begun.unwrap_or(now));
+                    self.log.note(now, out, || Event::TasksEnded {
                         function: payload.function.name.into(),
                         first: index,
                         count: 1,
                         failure: Some(error.kind()),
                         attempt,
+                        worker: worker.map(|worker| worker.0),
                         pid: error.pid(),
-                        run_ns: None,
+                        queued_ns,
+                        run_ns: begun.map(|begun| now.saturating_sub(begun)),
+                        peak_memory: error.peak_memory(),
                     });
                     out.deliveries.push((Arc::clone(&payload), item, Delivery::Failed(error)));
                     self.tasks.failed += 1;
@@ -436,9 +454,9 @@ impl Core {
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
         let pid = link.pid();
-        self.log.note(now, &mut out.records, || Event::TasksSent {
+        self.log.note(now, out, || Event::TasksSent {
             function: payload.function.name.into(),
-            first: payload.first_index + u64::from(range.0),
+            first: payload.index_of(range.0),
             count: range.1 - range.0,
             worker: worker.0,
             pid,
@@ -446,14 +464,19 @@ impl Core {
         if link.region().take_worker_sleep(crate::ring::SLEEPING) {
             out.wakes.push(link.region().clone());
         }
-        let watch = payload.is_watched().then_some(WATCH.as_nanos() as u64);
+        let watch = (payload.is_watched() || self.log.is_listening()).then_some(WATCH.as_nanos() as u64);
         let peek = (range.1 - range.0 > 1).then_some(link::PEEK);
         if let Some(within) = [payload.timeout, watch, peek].into_iter().flatten().min() {
-            let wake = now.saturating_add(within);
-            if self.planned_wake.is_none_or(|planned| planned > wake) {
-                self.planned_wake = Some(wake);
-                out.ring_supervisor = true;
-            }
+            self.wake_supervisor_in(within, now, out);
+        }
+    }
+
+    /// Has the supervisor thread look around no later than this.
+    fn wake_supervisor_in(&mut self, within: Nanos, now: Nanos, out: &mut Outbox) {
+        let wake = now.saturating_add(within);
+        if self.planned_wake.is_none_or(|planned| planned > wake) {
+            self.planned_wake = Some(wake);
+            out.ring_supervisor = true;
         }
     }
 
@@ -475,6 +498,7 @@ impl Core {
             self.sched.doom(worker, Doom::Breach(what));
         }
         self.pump(now, out);
+        self.notice_begun(now, out);
     }
 
     /// From now on `listener` is to be rung for results.
@@ -501,21 +525,29 @@ impl Core {
         let Some(mut link) = self.links.remove(&worker) else { return };
         let Self { sched, tasks, log, .. } = self;
         let running = link.last_words(worker, &mut Books { sched, tasks, log, out, now });
+        let present = sched.present(worker);
+        let begun = present.as_ref().map(|present| present.since);
+        if let Some(present) = present.filter(|_| running) {
+            log.begin(worker, link.pid(), &present, present.range.0 + 1, now, out);
+        }
+        log.forget(worker);
+        let peak_memory = link.peak_at_end();
         let exit = link.reap();
         let (signal, exit_code) = told(exit);
         let pid = link.pid();
-        self.log.note(now, &mut out.records, || Event::WorkerEnded {
+        self.log.note(now, out, || Event::WorkerEnded {
             worker: worker.0,
             pid,
             signal,
             exit_code,
             busy: running,
+            peak_memory,
         });
         let stderr = link.last_printed();
         if link.is_starting() && !link.is_unable() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
-        self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr }));
+        self.obituary = Some((worker, Obituary { pid, exit, stderr, peak_memory, begun }));
         self.sched.died(worker, running, now);
         self.pump(now, out);
         self.obituary = None;

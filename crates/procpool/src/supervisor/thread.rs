@@ -12,6 +12,7 @@ use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
 use crate::os::{poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
+use crate::sandbox::SandboxReport;
 use crate::sched::{Doom, Nanos, WorkerId};
 
 const BELL: u64 = u64::MAX;
@@ -107,7 +108,7 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
         engine.with_outbox(|core, now, out| match link {
             Ok(link) => {
                 let pid = link.pid();
-                core.log.note(now, &mut out.records, || Event::WorkerStarted { worker: worker.0, pid });
+                core.log.note(now, out, || Event::WorkerStarted { worker: worker.0, pid });
                 if core.sched.is_doomed(worker) {
                     // That was decided while its process was being started.
                     link.kill();
@@ -115,6 +116,8 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
                 core.links.insert(worker, link);
             }
             Err(error) => {
+                let reason = || error.message().to_string();
+                core.log.note(now, out, || Event::WorkerUnable { worker: worker.0, reason: reason() });
                 core.start_error = Some(error);
                 core.sched.died(worker, false, now);
             }
@@ -139,10 +142,13 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
             match word {
                 Word::Ready(sandbox) => {
                     core.note_sandbox(sandbox);
-                    core.log.note(now, &mut out.records, || Event::WorkerReady { worker: worker.0 });
+                    let sandbox = sandbox.map(SandboxReport::from);
+                    core.log.note(now, &mut out, || Event::WorkerReady { worker: worker.0, sandbox });
                     core.sched.ready(worker, now);
                 }
                 Word::Unable(reason) => {
+                    let told = || Event::WorkerUnable { worker: worker.0, reason: reason.clone() };
+                    core.log.note(now, &mut out, told);
                     let text = format!("a worker cannot start: {reason}");
                     core.start_error = Some(Error::new(Kind::Start, Blame::Caller, text));
                 }
@@ -186,7 +192,7 @@ impl Core {
         let starting = self.links.values().filter(|link| link.is_starting());
         let start_deadline = starting.map(|link| start_timeout.saturating_sub(link.started.elapsed())).min();
         let wear = self.next_wear(&engine.wear);
-        let watch = self.watched().next().is_some().then_some(WATCH);
+        let watch = (self.watched().next().is_some() || self.has_unnoticed()).then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
         let peek = self.links.values().filter_map(Link::peek_at).min();
         let peek = peek.map(|at| Duration::from_nanos(at.saturating_sub(now)));

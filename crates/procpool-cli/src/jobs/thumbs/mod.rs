@@ -11,7 +11,7 @@ use crate::frame::exit;
 use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{self, Search};
 use crate::frame::names;
-use crate::frame::outputs;
+use crate::frame::outputs::{self, Folder, Output};
 use crate::frame::record::Record;
 use crate::frame::report::Words;
 use crate::frame::run::{Context, Item, Job, run};
@@ -41,7 +41,7 @@ pub(crate) struct ThumbsPlan {
 
 /// What is to become of one picture.
 pub(crate) struct ThumbPlan {
-    output: PathBuf,
+    output: Output,
     options: Options,
 }
 
@@ -80,8 +80,7 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
         return exit::USAGE;
     }
     let (named, skipped) = naming::name_all(found, &plan.place, plan.options.format);
-    let folder_of = |output: &PathBuf| output.parent().map(Path::to_owned);
-    let folders: BTreeSet<PathBuf> = named.iter().flatten().filter_map(|pair| folder_of(&pair.output)).collect();
+    let folders: BTreeSet<Folder> = named.iter().flatten().map(|pair| pair.output.folder().clone()).collect();
     let item = |named: naming::Named| match named {
         Ok(Pair { path, output, format }) => {
             let plan = ThumbPlan { output, options: Options { format, ..plan.options.clone() } };
@@ -114,7 +113,7 @@ pub(crate) fn job_error(error: &PictureError) -> JobError {
 
 struct Thumbs {
     place: Option<String>,
-    folders: Arc<BTreeSet<PathBuf>>,
+    folders: Arc<BTreeSet<Folder>>,
 }
 
 impl Job for Thumbs {
@@ -129,7 +128,7 @@ impl Job for Thumbs {
 
     fn keep(plan: &ThumbPlan, made: ThumbMade) -> Result<ThumbDone, JobError> {
         outputs::write(&plan.output, &made.bytes)?;
-        Ok(ThumbDone { output: plan.output.clone(), width: made.width, height: made.height })
+        Ok(ThumbDone { output: plan.output.path().to_owned(), width: made.width, height: made.height })
     }
 
     fn words(&self) -> Words {

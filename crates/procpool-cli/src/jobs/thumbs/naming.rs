@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{FileId, Found, Input, file_id};
 use crate::frame::names;
+use crate::frame::outputs::{Output, Root};
 use procpool_cli::picture::OutFormat;
 
 /// The endings of the files that are taken from folders, in lower case.
@@ -38,7 +39,7 @@ pub(super) struct Pair {
     /// The picture.
     pub(super) path: PathBuf,
     /// The thumbnail.
-    pub(super) output: PathBuf,
+    pub(super) output: Output,
     /// The format of the thumbnail. It is settled by the name, so that ending and contents always agree;
     /// [`OutFormat::Same`], which goes by the contents, is left to names without a picture's ending.
     pub(super) format: OutFormat,
@@ -59,6 +60,7 @@ pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat) -> (
     let skipped = before - found.len();
     let inputs: HashSet<FileId> = found.iter().flatten().flat_map(|input| input.ids).collect();
     let mut taken: HashMap<PathBuf, Input> = HashMap::new();
+    let mut roots: HashMap<PathBuf, Root> = HashMap::new();
     let mut named = Vec::with_capacity(found.len());
     for found in found {
         let input = match found {
@@ -68,24 +70,26 @@ pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat) -> (
                 continue;
             }
         };
-        let output = output(&input, place, format);
-        if let Some(first) = taken.get(&output) {
+        let (folder, below) = output(&input, place, format);
+        let root = roots.entry(folder).or_insert_with_key(|folder| Root::new(folder));
+        let output = Output::new(root, &below);
+        if let Some(first) = taken.get(output.path()) {
             // The same file given twice needs one thumbnail and no complaint.
             if first.ids[0] != input.ids[0] {
                 let message = format!(
                     "was left out: its thumbnail {} would replace that of {}",
-                    names::show(&output),
+                    names::show(output.path()),
                     names::show(&first.path)
                 );
                 named.push(Err((input.path, JobError::new(Cause::NameTaken, message))));
             }
-        } else if fs::symlink_metadata(&output).is_ok_and(|there| inputs.contains(&file_id(&there))) {
-            let message = format!("was left out: its thumbnail {} would replace an input", names::show(&output));
+        } else if fs::symlink_metadata(output.path()).is_ok_and(|there| inputs.contains(&file_id(&there))) {
+            let message = format!("was left out: its thumbnail {} would replace an input", names::show(output.path()));
             named.push(Err((input.path, JobError::new(Cause::WouldReplaceInput, message))));
         } else {
             let format = settle(&input.path, format);
             named.push(Ok(Pair { path: input.path.clone(), output: output.clone(), format }));
-            taken.insert(output, input);
+            taken.insert(output.path().to_owned(), input);
         }
     }
     (named, skipped)
@@ -111,18 +115,23 @@ fn has_original(product: &Path, stem: &OsStr) -> bool {
         || EXTENSIONS.iter().any(|extension| with_extension(OsStr::new(extension)))
 }
 
-fn output(input: &Input, place: &Place, format: OutFormat) -> PathBuf {
+/// The folder that was there before the run or was asked for, and where below it the output goes.
+fn output(input: &Input, place: &Place, format: OutFormat) -> (PathBuf, PathBuf) {
     match place {
-        Place::Folder(folder) => with_format(&folder.join(&input.below), format),
+        Place::Folder(folder) => (folder.clone(), with_format(&input.below, format)),
         Place::Suffix(suffix) => {
-            let renamed = with_format(&input.path, format);
+            let renamed = with_format(&input.below, format);
             let mut name = renamed.file_stem().unwrap_or_default().to_owned();
             name.push(suffix);
             if let Some(extension) = renamed.extension() {
                 name.push(".");
                 name.push(extension);
             }
-            renamed.with_file_name(name)
+            let mut folder = input.path.clone();
+            for _ in input.below.components() {
+                folder.pop();
+            }
+            (folder, renamed.with_file_name(name))
         }
     }
 }
@@ -170,7 +179,10 @@ mod tests {
     fn outputs_keep_their_name_and_sub_folder() {
         let folder = Place::Folder("out".into());
         let input = input("in/sub/A b.JPG", "sub/A b.JPG", 1);
-        let name = |place: &Place, format| output(&input, place, format).display().to_string();
+        let name = |place: &Place, format| {
+            let (root, below) = output(&input, place, format);
+            root.join(below).display().to_string()
+        };
         assert_eq!(name(&folder, OutFormat::Same), "out/sub/A b.JPG");
         assert_eq!(name(&folder, OutFormat::Jpeg), "out/sub/A b.JPG");
         assert_eq!(name(&folder, OutFormat::WebP), "out/sub/A b.webp");
@@ -208,7 +220,11 @@ mod tests {
         let (named, skipped) = name_all(found, &Place::Folder("/nonexistent/out".into()), OutFormat::Jpeg);
         let message = "was left out: its thumbnail /nonexistent/out/x.jpg would replace that of a/x.png";
         let expected = [
-            Ok(Pair { path: "a/x.png".into(), output: "/nonexistent/out/x.jpg".into(), format: OutFormat::Jpeg }),
+            Ok(Pair {
+                path: "a/x.png".into(),
+                output: Output::new(&Root::new(Path::new("/nonexistent/out")), Path::new("x.jpg")),
+                format: OutFormat::Jpeg,
+            }),
             Err(("b/x.jpg".into(), JobError::new(Cause::NameTaken, message))),
         ];
         assert_eq!(named, expected);

@@ -1,11 +1,24 @@
-//! What failures mean to people.
+//! What it means to people that a task ended without a result.
 
 use std::time::Duration;
 
 use super::{Core, Frame};
 use crate::error::{Blame, Error, Kind};
 use crate::os::process::{Exit, signal_name};
-use crate::sched::{Doom, Failure, WorkerId};
+use crate::sched::{Doom, Failure, Nanos, WorkerId};
+
+/// How a worker ended.
+#[derive(Debug, Clone)]
+pub(super) struct Obituary {
+    pub(super) pid: Option<u32>,
+    pub(super) exit: Option<Exit>,
+    /// The end of its standard error.
+    pub(super) stderr: Option<String>,
+    /// The most resident memory in bytes that it has had, as far as it is known.
+    pub(super) peak_memory: Option<u64>,
+    /// Since when it can have been running its last task.
+    pub(super) begun: Option<Nanos>,
+}
 
 impl Core {
     /// What a scheduler's failure means to people.
@@ -13,6 +26,7 @@ impl Core {
         let obituary = self.obituary.as_ref().and_then(|(id, obituary)| (worker?.0 == *id).then_some(obituary));
         let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
         let stderr = obituary.and_then(|o| o.stderr.clone());
+        let peak_memory = obituary.and_then(|o| o.peak_memory);
         let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
         let error = match failure {
             Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
@@ -54,7 +68,8 @@ impl Core {
             Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
         };
         let (signal, code) = told(exit);
-        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
+        let peak_memory = peak_memory.max(error.peak_memory());
+        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr).with_peak_memory(peak_memory)
     }
 }
 
