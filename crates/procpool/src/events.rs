@@ -136,17 +136,24 @@ impl fmt::Debug for Listener {
 pub(crate) struct Log {
     listening: bool,
     next: u64,
+    /// How long the pool's clock has not run: these nanoseconds are over all the same.
+    stood: u64,
 }
 
 impl Log {
     pub(crate) fn new(listening: bool) -> Self {
-        Self { listening, next: 0 }
+        Self { listening, next: 0, stood: 0 }
+    }
+
+    /// From now on the pool's clock is behind the real one by so many nanoseconds.
+    pub(crate) fn set_stood(&mut self, stood: u64) {
+        self.stood = stood;
     }
 
     /// Notes what `event` says, if somebody listens.
     pub(crate) fn note(&mut self, at_ns: u64, records: &mut Vec<Record>, event: impl FnOnce() -> Event) {
         if self.listening {
-            records.push(Record { number: self.next, at_ns, event: event() });
+            records.push(Record { number: self.next, at_ns: at_ns + self.stood, event: event() });
             self.next += 1;
         }
     }

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
+
+use super::family::{end_descendants, signal_descendants};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,40 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
     }
 
+    /// Ends the process, its group, and whatever else it has started that is still below it.
+    pub(crate) fn kill_family(&self) {
+        if !self.reaped.load(Relaxed) {
+            // Stopped, it can start nothing more while we look.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
+            end_descendants(self.pid());
+        }
+        self.kill();
+        self.kill_group();
+    }
+
+    /// Stops the process with its group and what else it has started, or lets all of them go on.
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        if !self.reaped.load(Relaxed) {
+            let signal = if stopped { Signal::STOP } else { Signal::CONT };
+            let _ = kill_process_group(self.pid, signal);
+            signal_descendants(self.pid(), signal);
+        }
+    }
+
+    /// Refuses the process more than so many bytes of private memory, touched or not, or lets it have what it may by itself.
+    pub(crate) fn set_most_data(&self, bytes: Option<u64>) -> io::Result<()> {
+        if self.reaped.load(Relaxed) {
+            return Ok(());
+        }
+        let limit = getrlimit(Resource::Data);
+        let current = match (bytes, limit.maximum) {
+            (None, _) => limit.current,
+            (Some(bytes), most) => Some(most.map_or(bytes, |most| most.min(bytes))),
+        };
+        prlimit(Some(self.pid), Resource::Data, Rlimit { current, maximum: limit.maximum })?;
+        Ok(())
+    }
+
     /// Ends every process of its group that is left. Does nothing after [`Child::reap`]: until then the pid, and so the
     /// group, cannot be anybody else's.
     pub(crate) fn kill_group(&self) {
@@ -123,8 +160,7 @@ impl Drop for Child {
     /// Leaves nothing of a child that nobody has waited for: one whose start went wrong half way.
     fn drop(&mut self) {
         if !self.reaped.load(Relaxed) {
-            self.kill();
-            self.kill_group();
+            self.kill_family();
             self.wait_id(WaitIdOptions::EXITED);
         }
     }
@@ -162,8 +198,14 @@ pub(crate) fn signal_name(signal: i32) -> String {
     name.to_string()
 }
 
-/// Ends the calling process and every process of its group at once; for a worker whose parent is gone.
+/// Ends what the calling process has started and left running, for a worker that is about to end.
+pub(crate) fn end_own_descendants() {
+    end_descendants(std::process::id());
+}
+
+/// Ends the calling process and every process of its group and below it at once; for a worker whose parent is gone.
 pub(crate) fn end_own_group() -> ! {
+    end_own_descendants();
     if rustix::process::getpgrp() == rustix::process::getpid() {
         let _ = kill_process_group(rustix::process::getpid(), Signal::KILL);
     }

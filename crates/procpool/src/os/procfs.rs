@@ -9,11 +9,29 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// The most resident memory that a process has had in its life, in bytes, or `None` once it is gone.
+pub(crate) fn most_resident_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kibibytes: u64 =
+        text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// How many processes of this machine the kernel has ended for lack of memory since it was started, its control groups'
+/// lack counted; `None` if it does not say.
+pub(crate) fn ended_for_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn this_process_has_memory_and_an_ended_one_has_none() {
         assert!(super::resident_bytes(std::process::id()).unwrap() > 0);
         assert!(super::resident_bytes(u32::MAX).is_none());
+        let most = super::most_resident_bytes(std::process::id()).unwrap();
+        assert!(most >= super::resident_bytes(std::process::id()).unwrap() / 2 && most.is_multiple_of(1024));
+        assert!(super::most_resident_bytes(u32::MAX).is_none());
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::limiter::{Limiter, MemoryAtEnd};
 use super::output::Pipe;
 use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
@@ -19,7 +20,7 @@ use crate::wire::items::{Status, index_results};
 /// What a worker is.
 #[derive(Debug)]
 pub(super) enum Body {
-    Process(Child),
+    Process(Child, Limiter),
     Thread,
 }
 
@@ -68,7 +69,10 @@ pub(super) struct Link {
     unable: bool,
     /// Until when it may clean up.
     until: Option<Nanos>,
+    /// When it was started.
     pub(super) started: Instant,
+    /// The same by the pool's clock.
+    pub(super) since: Nanos,
 }
 
 /// An honest worker publishes a large result before it runs another task, so those that it has sent and we have not taken
@@ -95,6 +99,7 @@ impl Link {
             unable: false,
             until: None,
             started: Instant::now(),
+            since: 0,
         }
     }
 
@@ -108,14 +113,14 @@ impl Link {
 
     pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         match &self.body {
-            Body::Process(child) => Some(child.as_fd()),
+            Body::Process(child, _) => Some(child.as_fd()),
             Body::Thread => None,
         }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
         match &self.body {
-            Body::Process(child) => Some(child.pid()),
+            Body::Process(child, _) => Some(child.pid()),
             Body::Thread => None,
         }
     }
@@ -243,18 +248,59 @@ impl Link {
     /// Ends the worker now; a thread ends after its present frame.
     pub(super) fn kill(&self) {
         match &self.body {
-            Body::Process(child) => {
-                child.kill();
-                child.kill_group();
+            Body::Process(child, limiter) => {
+                child.kill_family();
+                limiter.kill();
             }
             Body::Thread => self.socket.shut_down(),
         }
     }
 
+    /// Stops the worker's processes.
+    pub(super) fn stop(&self) {
+        if let Body::Process(child, _) = &self.body {
+            child.set_stopped(true);
+        }
+    }
+
+    /// Lets the worker's processes go on.
+    pub(super) fn go_on(&self) {
+        if let Body::Process(child, _) = &self.body {
+            child.set_stopped(false);
+        }
+    }
+
+    /// The clock was put back to `now`, after `grace` from which nobody's time to clean up ends.
+    pub(super) fn forget_the_future(&mut self, now: Nanos, grace: Nanos) {
+        self.since = self.since.min(now);
+        self.until = self.until.map(|until| until.min(now.saturating_add(grace)));
+    }
+
+    /// Before it is sent a task with this limit of memory.
+    pub(super) fn allow_memory(&mut self, limit: Option<u64>) {
+        let idle = !self.is_busy();
+        if let Body::Process(child, limiter) = &mut self.body {
+            limiter.allow(child, limit, idle);
+        }
+    }
+
+    /// How its memory is limited; not for threads.
+    pub(super) fn limiter(&mut self) -> Option<&mut Limiter> {
+        match &mut self.body {
+            Body::Process(_, limiter) => Some(limiter),
+            Body::Thread => None,
+        }
+    }
+
+    /// What there is to say of its memory after its end.
+    pub(super) fn memory_at_end(&mut self, exit: Option<Exit>, stderr: Option<&str>) -> MemoryAtEnd {
+        self.limiter().map_or_else(MemoryAtEnd::default, |limiter| limiter.at_end(exit, stderr))
+    }
+
     /// Asks the worker to end, and gives it until then.
     pub(super) fn ask_to_end(&mut self, until: Nanos) {
         match &self.body {
-            Body::Process(child) => {
+            Body::Process(child, _) => {
                 child.terminate();
                 self.until = Some(until);
             }
@@ -406,8 +452,9 @@ impl Link {
     /// Ends what is left of the worker's group and learns how it ended.
     pub(super) fn reap(&self) -> Option<Exit> {
         match &self.body {
-            Body::Process(child) => {
+            Body::Process(child, limiter) => {
                 child.kill_group();
+                limiter.kill();
                 child.reap()
             }
             Body::Thread => None,

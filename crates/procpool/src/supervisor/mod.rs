@@ -5,10 +5,14 @@
 //! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
 
 mod books;
+mod clock;
 mod frame;
 mod launch;
+mod limiter;
 mod link;
+mod obituary;
 mod output;
+mod pause;
 mod receive;
 mod thread;
 
@@ -18,12 +22,14 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use books::Books;
+use clock::{Clock, nanos};
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
+use obituary::{Obituary, ended_before_ready, told};
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
@@ -31,9 +37,9 @@ pub(crate) use receive::Waiting;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{self, Event, Log, Record};
 use crate::os::bell::{Bell, futex_wake};
-use crate::os::process::{Exit, signal_name};
+use crate::os::cgroup::{Group, Home};
 use crate::ring::{Breach, Listener, Region};
-use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId};
+use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
 use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
@@ -54,7 +60,9 @@ pub(crate) struct Engine {
     printer: Option<Arc<Printer>>,
     events: Option<events::Listener>,
     wear: Wear,
-    epoch: Instant,
+    clock: Clock,
+    /// Where control groups for workers can be made, looked up when the first limit of memory is seen.
+    home: std::sync::OnceLock<Option<Home>>,
 }
 
 /// When a worker is replaced although nothing happened to it.
@@ -90,21 +98,18 @@ pub(crate) struct Core {
     /// The worker whose death is being reported.
     obituary: Option<(WorkerId, Obituary)>,
     over: bool,
+    /// The workers are stopped and the clock stands.
+    paused: bool,
+    /// Some task had a limit of memory.
+    limits_memory: bool,
+    /// Control groups of workers that are gone, to be removed without the lock.
+    litter: Vec<Group>,
     /// How long a worker that is to end may clean up.
     grace: Duration,
     log: Log,
     tasks: TaskCounts,
     /// What holds of the sandbox in every worker that was ready so far.
     sandbox: Option<SandboxState>,
-}
-
-/// How a worker ended.
-#[derive(Debug, Clone)]
-struct Obituary {
-    pid: Option<u32>,
-    exit: Option<Exit>,
-    /// The end of its standard error.
-    stderr: Option<String>,
 }
 
 /// Tasks by outcome.
@@ -152,6 +157,9 @@ impl Engine {
                 start_error: None,
                 obituary: None,
                 over: false,
+                paused: false,
+                limits_memory: false,
+                litter: Vec::new(),
                 grace,
                 log: Log::new(events.is_some()),
                 tasks: TaskCounts::default(),
@@ -167,7 +175,8 @@ impl Engine {
             printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
             events,
             wear,
-            epoch: Instant::now(),
+            clock: Clock::new(),
+            home: std::sync::OnceLock::new(),
         });
         let handle = thread::spawn(Arc::clone(&engine))?;
         let _ = engine.supervisor_id.set(handle.thread().id());
@@ -175,9 +184,9 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Nanoseconds since the pool began.
+    /// Nanoseconds since the pool began, without those in which it was stopped.
     pub(crate) fn now(&self) -> Nanos {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        self.clock.now()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
@@ -206,6 +215,7 @@ impl Engine {
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
         self.with_outbox(|core, now, out| {
             let (count, first, function) = (spec.items, frame.first_index, frame.function.name);
+            core.limits_memory |= frame.memory_limit.is_some();
             let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
             core.log.note(now, &mut out.records, || Event::TasksQueued { function: function.into(), first, count });
@@ -266,6 +276,8 @@ impl Engine {
         self.with_outbox(|core, now, out| {
             core.log.note(now, &mut out.records, || Event::Closed { at_once });
             core.sched.close(at_once, now);
+            // What is accepted is to end, and a stopped worker ends nothing but by SIGKILL.
+            self.unfreeze(core, !at_once);
         });
         self.supervisor_bell.ring();
     }
@@ -331,7 +343,7 @@ impl Core {
                         return sched.pardon(worker, now);
                     }
                     if gently && !grace.is_zero() {
-                        link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
+                        link.ask_to_end(now.saturating_add(nanos(grace)));
                         out.ring_supervisor = true;
                     } else {
                         link.kill();
@@ -380,6 +392,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Some(link) = self.links.get_mut(&worker) else { return };
+        link.allow_memory(payload.memory_limit);
         match link.send(frame, range, payload, self.listener) {
             Ok(true) => {}
             Ok(false) => return self.sched.refused(worker, frame),
@@ -457,62 +470,18 @@ impl Core {
             busy: running,
         });
         let stderr = link.last_printed();
+        let memory = link.memory_at_end(exit, stderr.as_deref());
+        if memory.by.is_some() {
+            self.sched.convict(worker, Doom::Memory(memory.most));
+        }
+        self.litter.extend(link.limiter().and_then(|limiter| limiter.take_group()));
         if link.is_starting() && !link.is_unable() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
-        self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr }));
+        self.obituary = Some((worker, Obituary { pid: link.pid(), exit, stderr, memory }));
         self.sched.died(worker, running, now);
         self.pump(now, out);
         self.obituary = None;
-    }
-
-    /// What a scheduler's failure means to people.
-    fn error_of(&self, failure: Failure, worker: Option<(WorkerId, &Frame)>, attempt: u32) -> Error {
-        let obituary = self.obituary.as_ref().and_then(|(id, obituary)| (worker?.0 == *id).then_some(obituary));
-        let (pid, exit) = obituary.map_or((None, None), |o| (o.pid, o.exit));
-        let stderr = obituary.and_then(|o| o.stderr.clone());
-        let who = pid.map_or("its worker".to_string(), |pid| format!("its worker (pid {pid})"));
-        let error = match failure {
-            Failure::Cancelled | Failure::Died(Some(Doom::Cancel)) => {
-                Error::new(Kind::Cancelled, Blame::Caller, "it was cancelled")
-            }
-            Failure::Closed => Error::new(Kind::Closed, Blame::Caller, "the pool is shut down"),
-            Failure::Died(Some(Doom::Shutdown)) => {
-                Error::new(Kind::Closed, Blame::Caller, "the pool was shut down while it ran")
-            }
-            Failure::NoWorker => self
-                .start_error
-                .clone()
-                .unwrap_or_else(|| Error::new(Kind::Start, Blame::Host, "no worker could be started")),
-            Failure::Died(Some(Doom::Timeout)) => {
-                let limit = worker.and_then(|(_, frame)| frame.timeout).map(Duration::from_nanos).unwrap_or_default();
-                Error::new(
-                    Kind::TimedOut,
-                    Blame::Task,
-                    format!("it took longer than its timeout of {limit:?}; {who} was ended"),
-                )
-            }
-            Failure::Died(Some(Doom::CpuTime)) => {
-                let limit = worker.and_then(|(_, frame)| frame.cpu_time).map(Duration::from_nanos).unwrap_or_default();
-                let text = format!("it used more CPU time than its limit of {limit:?}; {who} was ended");
-                Error::new(Kind::TimedOut, Blame::Task, text)
-            }
-            Failure::Died(Some(Doom::Memory(seen))) => {
-                let limit = worker.and_then(|(_, frame)| frame.memory_limit).unwrap_or_default();
-                let text = format!(
-                    "{who} used {}, more than the limit of {}, and was ended",
-                    mebibytes(seen),
-                    mebibytes(limit)
-                );
-                Error::new(Kind::OutOfMemory, Blame::Task, text).with_peak_memory(Some(seen))
-            }
-            Failure::Died(Some(Doom::Breach(what))) => {
-                Error::new(Kind::Died, Blame::Worker, format!("{who} broke the protocol ({what}) and was ended"))
-            }
-            Failure::Died(None) => Error::new(Kind::Died, Blame::Worker, how_it_died(&who, exit)),
-        };
-        let (signal, code) = told(exit);
-        error.with_worker(pid, attempt).with_exit(signal, code).with_stderr(stderr)
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.
@@ -548,38 +517,5 @@ impl Core {
         let mut pids: Vec<u32> = self.links.values().filter_map(Link::pid).collect();
         pids.sort_unstable();
         pids
-    }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-fn how_it_died(who: &str, exit: Option<Exit>) -> String {
-    match exit {
-        Some(Exit::Signal(signal)) => format!("{who} was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("{who} exited with code {code} in the middle of it"),
-        Some(Exit::Untold) | None => format!("{who} ended in the middle of it"),
-    }
-}
-
-fn ended_before_ready(exit: Option<Exit>) -> String {
-    let how = match exit {
-        Some(Exit::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
-        Some(Exit::Code(code)) => format!("exited with code {code}"),
-        Some(Exit::Untold) | None => "ended".to_string(),
-    };
-    format!(
-        "a worker {how} before it was ready; does main() begin with procpool::init(), \
-         and a test binary have procpool::init_in_tests!()?"
-    )
-}
-
-/// The signal and the exit code of an end, as far as they are known.
-fn told(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
-    match exit {
-        Some(Exit::Signal(signal)) => (Some(signal), None),
-        Some(Exit::Code(code)) => (None, Some(code)),
-        Some(Exit::Untold) | None => (None, None),
     }
 }
