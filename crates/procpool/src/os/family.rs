@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
@@ -49,10 +50,44 @@ pub(crate) fn end_descendants(pid: u32) {
     }
 }
 
+/// Descendants of a process that may end before they do, and could not be found then.
+#[derive(Debug)]
+pub(crate) struct Family(Vec<(u32, OwnedFd)>);
+
+impl Family {
+    /// Those that `pid` has now. Those that no descriptor is left for are not held.
+    pub(crate) fn hold(pid: u32) -> Self {
+        let mut known = BTreeSet::from([pid]);
+        let mut held = Vec::new();
+        for (child, _) in find(pid) {
+            let pidfd = as_pid(child).and_then(|target| pidfd_open(target, PidfdFlags::empty()).ok());
+            if parent(child).is_some_and(|parent| known.contains(&parent)) {
+                known.insert(child);
+                held.extend(pidfd.map(|pidfd| (child, pidfd)));
+            }
+        }
+        Self(held)
+    }
+
+    /// Ends those that are left, and what they have started since.
+    pub(crate) fn end(&self) {
+        let left: Vec<_> = self.0.iter().filter(|(_, pidfd)| pidfd_send_signal(pidfd, Signal::STOP).is_ok()).collect();
+        for (pid, pidfd) in left {
+            // It is stopped or ended, and not waited for by anybody who is stopped: its number is still its own.
+            end_descendants(*pid);
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+}
+
+fn as_pid(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
 /// Sends a signal to a process that was just listed as the child of one of `known`, if it still is, and makes it known. Its
 /// number cannot become somebody else's between the look and the signal.
 fn send(pid: u32, signal: Signal, known: &mut BTreeSet<u32>) {
-    let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let Some(target) = as_pid(pid) else { return };
     let pidfd = pidfd_open(target, PidfdFlags::empty());
     if !parent(pid).is_some_and(|parent| known.contains(&parent)) {
         return;
@@ -157,6 +192,23 @@ mod tests {
                 std::thread::yield_now();
             }
         }
+    }
+
+    #[test]
+    fn who_is_held_ends_although_its_parent_has_ended_before() {
+        let mut child = family();
+        let found = find(child.id());
+        let held = Family::hold(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(find(child.id()).is_empty() && parent(found[0].0).is_some());
+        held.end();
+        for (pid, _) in found {
+            while parent(pid).is_some() {
+                std::thread::yield_now();
+            }
+        }
+        held.end();
     }
 
     #[test]

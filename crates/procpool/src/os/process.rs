@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::process::{
     pidfd_send_signal, prlimit, waitid,
 };
 
-use super::family::{end_descendants, signal_descendants};
+use super::family::{Family, end_descendants, signal_descendants};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) struct Child {
     pidfd: OwnedFd,
     /// Its pid may be somebody else's now.
     reaped: AtomicBool,
+    /// What it had started when it was asked to end.
+    family: OnceLock<Family>,
 }
 
 impl Child {
@@ -60,7 +63,7 @@ impl Child {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         // The child is not reaped before this, so its pid still names it.
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false) }),
+            Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false), family: OnceLock::new() }),
             Err(e) => {
                 let mut child = child;
                 let _ = child.kill();
@@ -79,8 +82,9 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Asks the process to end.
+    /// Asks the process to end. What it has started is remembered, since it cannot be found after that end.
     pub(crate) fn terminate(&self) {
+        self.family.get_or_init(|| Family::hold(self.pid()));
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
     }
 
@@ -118,9 +122,12 @@ impl Child {
         Ok(())
     }
 
-    /// Ends every process of its group that is left. Does nothing after [`Child::reap`]: until then the pid, and so the
-    /// group, cannot be anybody else's.
+    /// Ends every process of its group that is left, and what it had started when it was asked to end. Does nothing to the
+    /// group after [`Child::reap`]: until then the pid, and so the group, cannot be anybody else's.
     pub(crate) fn kill_group(&self) {
+        if let Some(family) = self.family.get() {
+            family.end();
+        }
         if !self.reaped.load(Relaxed) {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
