@@ -5,6 +5,7 @@
 #[path = "../../../crates/procpool/tests/support/mod.rs"]
 mod support;
 
+pub mod flat;
 pub mod host;
 pub mod huge;
 pub mod notes;

@@ -1,7 +1,11 @@
 //! Too much memory: limits by every means there is, the kernel's own killer, and values that are too large.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::fs;
 use std::hint::black_box;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use procpool::{Blame, Error, Kind, Pool, TaskOptions};
@@ -48,11 +52,6 @@ fn row_17_what_grows_past_its_limit_is_ended_alone_and_says_by_which_means() {
         assert!(said.contains("more than the limit of 100.0 MiB") && said.contains(" MiB at most, by "), "{said}");
         assert!(said.contains("by a look every 20ms") || said.contains("by their control group"), "{said}");
         println!("{error}");
-        if !said.contains("control group") {
-            skip(
-                "a limit by control group could not be tried: no delegated tree of version 2 with the memory controller",
-            );
-        }
         innocent.wait().unwrap();
         assert_alive(&pool);
         assert_eq!(pool.stats().workers_died, 1);
@@ -66,19 +65,19 @@ fn row_17_what_is_asked_for_at_once_is_refused_by_the_floor() {
         let pool = Pool::builder().workers(1).memory_limit(64 << 20).build().unwrap();
         // Untouched memory is not resident: as far as it is generous, it is let.
         assert_eq!(pool.submit(reserve, 256).unwrap().wait().unwrap(), 256 * MIB);
-        let error = pool.submit(reserve, 8192).unwrap().wait().unwrap_err();
+        let error = pool.submit(reserve, 2048).unwrap().wait().unwrap_err();
         assert!(is_over_memory(&error), "{error}");
         assert_eq!(error.signal(), Some(Signal::ABORT.as_raw()));
         let said = error.message();
         assert!(said.contains("the limit of 64.0 MiB") && said.contains("(RLIMIT_DATA) was 640.0 MiB"), "{said}");
         // The limit is the task's, not the worker's.
         let free = TaskOptions::new();
-        assert_eq!(pool.submit_with(&free, reserve, 8192).unwrap().wait().unwrap(), 8192 * MIB);
-        let again = pool.submit(reserve, 8192).unwrap().wait().unwrap_err();
+        assert_eq!(pool.submit_with(&free, reserve, 2048).unwrap().wait().unwrap(), 2048 * MIB);
+        let again = pool.submit(reserve, 2048).unwrap().wait().unwrap_err();
         assert!(is_over_memory(&again), "{again}");
         // It counts as what it is for the retries.
         let twice = TaskOptions::new().memory_limit(64 << 20).retries(1).retry_on(&[Kind::OutOfMemory]);
-        let error = pool.submit_with(&twice, reserve, 8192).unwrap().wait().unwrap_err();
+        let error = pool.submit_with(&twice, reserve, 2048).unwrap().wait().unwrap_err();
         assert_eq!((error.kind(), error.attempt()), (Kind::OutOfMemory, 2));
         assert_alive(&pool);
         end(pool);
@@ -113,6 +112,65 @@ fn row_17_a_burst_between_two_looks_gets_no_further_than_the_floor() {
         }
         assert_alive(&pool);
         end(pool);
+    });
+}
+
+/// Where this worker's control group is, if the pool has made one for it.
+fn own_group() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    own.rsplit('/').next()?.starts_with("procpool-").then(|| own.to_string())
+}
+
+/// A program that its worker cannot find any more: its parent has ended, and its session is its own.
+fn leave_a_daemon(_: u64) -> u32 {
+    let script = "(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' &)";
+    let output = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufRead::read_line(&mut BufReader::new(output.stdout.unwrap()), &mut line).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[test]
+fn row_17_a_control_group_keeps_the_limit() {
+    guarded(|| {
+        let pool = Pool::builder().workers(1).memory_limit(100 << 20).build().unwrap();
+        if pool.submit(|()| own_group(), ()).unwrap().wait().unwrap().is_none() {
+            return skip("no delegated tree of control groups of version 2 with the memory controller");
+        }
+        let burst = |mib: usize| black_box(vec![1u8; mib * MIB]).len();
+        let error = pool.submit(burst, 400).unwrap().wait().unwrap_err();
+        assert!(is_over_memory(&error), "{error}");
+        assert_eq!(error.signal(), Some(Signal::KILL.as_raw()));
+        assert!(error.message().contains("at most, by their control group"), "{error}");
+        let peak = error.peak_memory().unwrap();
+        assert!((90 << 20..110 << 20).contains(&peak), "{error}");
+        println!("{error}");
+        // What a task has started counts too, wherever it is.
+        let start = |mib: usize| {
+            let script = format!("head -c {} /dev/zero | tail -c {}", mib * MIB, mib * MIB);
+            Command::new("sh").args(["-c", &format!("setsid sh -c '{script}' | wc -c")]).output().unwrap().stdout.len()
+        };
+        let error = pool.submit(start, 400).unwrap().wait().unwrap_err();
+        assert!(is_over_memory(&error) && error.message().contains("control group"), "{error}");
+        // A task of its own, with a limit of its own.
+        let free = TaskOptions::new().memory_limit(600 << 20);
+        assert_eq!(pool.submit_with(&free, burst, 400).unwrap().wait().unwrap(), 400 * MIB);
+        let error = pool.submit(burst, 400).unwrap().wait().unwrap_err();
+        assert!(is_over_memory(&error) && error.message().contains("control group"), "{error}");
+        // Nothing leaves it, not even at a crash.
+        let daemon = pool.submit(leave_a_daemon, 0).unwrap().wait().unwrap();
+        assert!(!is_gone(daemon));
+        let crash = |()| -> () { std::process::abort() };
+        assert_eq!(pool.submit(crash, ()).unwrap().wait().unwrap_err().kind(), Kind::Died);
+        wait_until(|| is_gone(daemon));
+        let own = pool.submit(|()| own_group(), ()).unwrap().wait().unwrap().unwrap();
+        end(pool);
+        let group = format!("/sys/fs/cgroup{own}");
+        assert!(!Path::new(&group).exists(), "{group} is left");
+        let left = fs::read_dir(Path::new(&group).parent().unwrap()).unwrap();
+        let ours = format!("procpool-{}-", std::process::id());
+        assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(&ours)));
     });
 }
 

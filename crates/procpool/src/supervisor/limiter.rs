@@ -76,6 +76,11 @@ impl Limiter {
         self.floored = child.set_most_data(wanted.map(floor)).is_ok() && wanted.is_some();
     }
 
+    /// Whether the kernel keeps this very limit, and nobody else need look.
+    pub(super) fn is_kept(&self, limit: u64) -> bool {
+        self.group.is_some() && self.in_force == Some(limit)
+    }
+
     /// How much memory the process has now, noted.
     pub(super) fn look(&mut self, pid: u32) -> Option<u64> {
         let seen = procfs::resident_bytes(pid)?;

@@ -265,7 +265,7 @@ impl Core {
         }
         let limiter = link.limiter()?;
         let seen = limiter.look(pid)?;
-        if memory_limit.is_none_or(|limit| seen <= limit) {
+        if memory_limit.is_none_or(|limit| seen <= limit || limiter.is_kept(limit)) {
             return None;
         }
         limiter.look_back(pid);
