@@ -141,8 +141,10 @@ impl PoolBuilder {
         self
     }
 
-    /// The most resident memory in bytes that a worker may use while it runs a task. It is looked at every 20 ms; a worker
-    /// that has more is ended and replaced, and the task fails with [`Kind::OutOfMemory`]. Default: no limit.
+    /// The most memory in bytes that a worker may use while it runs a task. One that uses more is ended and replaced, and the task
+    /// fails with [`Kind::OutOfMemory`], which says by which means: the kernel keeps the limit, for the worker and all that it
+    /// has started, where this program may make control groups; elsewhere the worker's resident memory is looked at every
+    /// 20 ms, and twice the limit and 512 MiB of private memory is the most that it is given in between. Default: no limit.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.options = self.options.memory_limit(bytes);
         self
