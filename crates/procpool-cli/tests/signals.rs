@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::process::Command;
 
-use common::{BINARY, Place, Running, descendants, pid_of};
+use common::{BINARY, Place, Running, descendants, pid_of, wait_until};
 use rustix::process::{Signal, kill_process, test_kill_process};
 
 const STOPPING: &str = "stopping: what runs is finished first; Ctrl-C again ends at once\n";
@@ -122,6 +122,62 @@ fn no_half_written_thumbnail_is_seen_when_the_run_is_ended() {
         let bytes = fs::read(place.path("thumbs").join(name)).expect("thumbnail");
         assert!(bytes.starts_with(&[0xff, 0xd8]) && bytes.ends_with(&[0xff, 0xd9]));
     }
+}
+
+fn are_stopped(pids: &[u32], stopped: bool) -> bool {
+    pids.iter().all(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains(") T ") == stopped
+    })
+}
+
+/// As a terminal does on Ctrl-Z, and as the shell does on `fg`.
+fn press_ctrl_z_and_fg(running: &Running, pause: std::time::Duration) {
+    let workers = descendants(running.id());
+    assert!(!workers.is_empty());
+    let all = [&[running.id()], workers.as_slice()].concat();
+    running.signal_group(Signal::TSTP);
+    wait_until(|| are_stopped(&all, true));
+    std::thread::sleep(pause);
+    running.signal_group(Signal::CONT);
+    wait_until(|| are_stopped(&all, false));
+}
+
+#[test]
+fn ctrl_z_stops_the_workers_too_and_fg_lets_all_go_on() {
+    let place = Place::new();
+    let running = in_the_middle(&place);
+    for _ in 0..100 {
+        press_ctrl_z_and_fg(&running, std::time::Duration::ZERO);
+    }
+    let_finish(&place.path("big"));
+    let ran = running.finish();
+    assert_eq!((ran.code, ran.summary()), (0, vec!["3 files counted".to_owned()]), "{ran:?}");
+}
+
+#[test]
+fn the_time_between_ctrl_z_and_fg_does_not_count() {
+    let place = Place::new();
+    File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
+    let running = place.start(&["count", "-j", "1", "--timeout", "3s", "big"]);
+    running.worker_reading(&place.path("big"));
+    press_ctrl_z_and_fg(&running, std::time::Duration::from_secs(4));
+    let_finish(&place.path("big"));
+    let ran = running.finish();
+    assert_eq!((ran.code, ran.summary()), (0, vec!["1 file counted".to_owned()]), "{ran:?}");
+}
+
+#[test]
+fn a_command_that_is_killed_while_it_is_stopped_leaves_no_worker() {
+    let place = Place::new();
+    let running = in_the_middle(&place);
+    let workers = descendants(running.id());
+    running.signal_group(Signal::TSTP);
+    wait_until(|| are_stopped(&workers, true));
+    running.signal(Signal::KILL);
+    let ran = running.finish();
+    assert_eq!(ran.code, -Signal::KILL.as_raw());
+    wait_until(|| workers.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
 }
 
 #[test]

@@ -208,18 +208,50 @@ fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::R
 
 /// Appends the encoding of `value`.
 pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::result::Result<(), String> {
-    struct Append<'a>(&'a mut Vec<u8>);
+    encode_within(value, output, largest())
+}
+
+/// How many bytes a value may have.
+fn largest() -> usize {
+    static LARGEST: OnceLock<usize> = OnceLock::new();
+    *LARGEST.get_or_init(|| usize::try_from(crate::os::memory::half_of_memory()).unwrap_or(usize::MAX))
+}
+
+/// The same, as long as `output` gets no longer than `most`.
+fn encode_within<T: Serialize>(value: &T, output: &mut Vec<u8>, most: usize) -> std::result::Result<(), String> {
+    struct Append<'a> {
+        output: &'a mut Vec<u8>,
+        most: usize,
+    }
+    impl Append<'_> {
+        /// Makes room for `more` bytes, or refuses before anything is allocated.
+        #[cold]
+        fn grow(&mut self, more: usize) -> postcard::Result<()> {
+            let (len, capacity) = (self.output.len(), self.output.capacity());
+            let needed = len.checked_add(more).filter(|needed| *needed <= self.most);
+            let needed = needed.ok_or(postcard::Error::SerializeBufferFull)?;
+            // By doubling, as ever, but not past what can be used.
+            let wanted = capacity.saturating_mul(2).clamp(needed, self.most.max(needed));
+            self.output.try_reserve_exact(wanted - len).map_err(|_| postcard::Error::SerializeBufferFull)
+        }
+    }
     impl postcard::ser_flavors::Flavor for Append<'_> {
         type Output = ();
         // Inlined, or every byte of a `Vec<u8>` is a call.
         #[inline]
         fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-            self.0.extend_from_slice(data);
+            if data.len() > self.output.capacity() - self.output.len() {
+                self.grow(data.len())?;
+            }
+            self.output.extend_from_slice(data);
             Ok(())
         }
         #[inline]
         fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-            self.0.push(data);
+            if self.output.len() == self.output.capacity() {
+                self.grow(1)?;
+            }
+            self.output.push(data);
             Ok(())
         }
         fn finalize(self) -> postcard::Result<()> {
@@ -227,8 +259,15 @@ pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::resu
         }
     }
     let start = output.len();
-    postcard::serialize_with_flavor(value, Append(output)).map_err(|e| {
+    postcard::serialize_with_flavor(value, Append { output, most }).map_err(|e| {
         output.truncate(start);
+        if e == postcard::Error::SerializeBufferFull {
+            if start == 0 {
+                // What was written of it may be gigabytes.
+                *output = Vec::new();
+            }
+            return format!("it takes more memory than there is for it; the most for a value is {most} bytes");
+        }
         explain("written", &e)
     })
 }
@@ -286,4 +325,51 @@ fn panic_report(payload: Box<dyn Any + Send>) -> PanicReport {
         LAST_PANIC.take();
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many bytes that are one, as far as serde is concerned.
+    struct Bytes<'a>(&'a [u8]);
+
+    impl Serialize for Bytes<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+
+    #[test]
+    fn a_value_may_have_as_many_bytes_as_are_allowed_and_not_one_more() {
+        // Two bytes say how long it is.
+        let mut output = Vec::new();
+        encode_within(&Bytes(&[7; 998]), &mut output, 1000).unwrap();
+        assert_eq!(output.len(), 1000);
+        for value in [&[7; 999][..], &[7; 5000]] {
+            let mut output = Vec::new();
+            let why = encode_within(&Bytes(value), &mut output, 1000).unwrap_err();
+            assert!(why.contains("the most for a value is 1000 bytes"), "{why}");
+            assert_eq!(output.capacity(), 0, "memory is left");
+            // Byte by byte.
+            encode_within(&value, &mut output, 1000).unwrap_err();
+            assert_eq!(output.capacity(), 0, "memory is left");
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_a_refused_value_stays() {
+        let mut output = vec![1, 2, 3];
+        encode_within(&Bytes(&[7; 1000]), &mut output, 1000).unwrap_err();
+        assert_eq!(output, [1, 2, 3]);
+        encode_within(&Bytes(&[7; 10]), &mut output, 1000).unwrap();
+        assert_eq!(output.len(), 14);
+    }
+
+    #[test]
+    fn room_doubles_but_not_past_what_is_allowed() {
+        let mut output = Vec::with_capacity(600);
+        encode_within(&vec![7u8; 900], &mut output, 1000).unwrap();
+        assert!(output.capacity() < 1100, "{}", output.capacity());
+    }
 }

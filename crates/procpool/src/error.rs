@@ -17,7 +17,7 @@ pub enum Kind {
     Died,
     /// The task ran longer than its timeout; its worker was ended.
     TimedOut,
-    /// The worker used more memory than the task's limit; it was ended.
+    /// The worker used, or asked for, more memory than the task's limit; it was ended, or gave up.
     OutOfMemory,
     /// The task was cancelled.
     Cancelled,

@@ -61,8 +61,10 @@ impl TaskOptions {
         self
     }
 
-    /// The most resident memory in bytes that a worker may have while it runs the task; looked at every 20 ms. A worker
-    /// that has more is ended and replaced, and the task fails with [`Kind::OutOfMemory`].
+    /// The most memory in bytes that a worker may use while it runs the task. One that uses more is ended and replaced, and the
+    /// task fails with [`Kind::OutOfMemory`]. How that is kept: see [`PoolBuilder::memory_limit`].
+    ///
+    /// [`PoolBuilder::memory_limit`]: crate::PoolBuilder::memory_limit
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self

@@ -141,8 +141,10 @@ impl PoolBuilder {
         self
     }
 
-    /// The most resident memory in bytes that a worker may use while it runs a task. It is looked at every 20 ms; a worker
-    /// that has more is ended and replaced, and the task fails with [`Kind::OutOfMemory`]. Default: no limit.
+    /// The most memory in bytes that a worker may use while it runs a task. One that uses more is ended and replaced, and the task
+    /// fails with [`Kind::OutOfMemory`], which says by which means: the kernel keeps the limit, for the worker and all that it
+    /// has started, where this program may make control groups; elsewhere the worker's resident memory is looked at every
+    /// 20 ms, and twice the limit and 512 MiB of private memory is the most that it is given in between. Default: no limit.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.options = self.options.memory_limit(bytes);
         self
@@ -548,6 +550,41 @@ impl Pool {
     /// one is ready (once a task has ended, one was), and for a pool without a [`Sandbox`].
     pub fn sandbox_report(&self) -> Option<SandboxReport> {
         self.client.engine().lock().sandbox().map(SandboxReport::from)
+    }
+
+    /// Stops the workers, with what they have started, until [`Pool::resume`]: no task makes progress, no worker is started, and
+    /// no deadline comes nearer. Tasks may be submitted meanwhile, and are cancelled only when it goes on. Pausing twice is
+    /// pausing once. Ending the pool in any way lets it go on first.
+    ///
+    /// For a program that is being stopped itself, as Ctrl-Z does: workers are in process groups of their own, so that the
+    /// terminal stops the program alone. If it has not paused its pool (SIGSTOP cannot be caught), its workers finish what they
+    /// were sent, and what the program stood still does not count for its deadlines, but for a tenth of a second of it.
+    ///
+    /// ```
+    /// # fn main() -> procpool::Result<()> {
+    /// # procpool::init();
+    /// # let pool = procpool::Pool::builder().workers(1).build()?;
+    /// let future = pool.submit(|x: u64| x + 1, 1)?;
+    /// pool.pause()?;
+    /// pool.resume();
+    /// assert_eq!(future.wait()?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] on a pool of threads, which cannot be stopped.
+    pub fn pause(&self) -> Result<()> {
+        if self.client.engine().is_threads() {
+            return Err(Error::usage("threads cannot be stopped: pausing needs worker processes"));
+        }
+        self.client.engine().pause();
+        Ok(())
+    }
+
+    /// Lets a pool go on that was paused.
+    pub fn resume(&self) {
+        self.client.engine().resume();
     }
 
     /// Cancels every task that has not begun; it ends with [`Kind::Cancelled`]. Tasks that run are left alone.

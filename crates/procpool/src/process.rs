@@ -214,7 +214,7 @@ impl<O> Process<O> {
     /// Ends the process at once, and everything it has started.
     pub fn kill(&self) {
         if let Some((child, _)) = &self.running {
-            child.kill();
+            child.kill_family();
         }
     }
 

@@ -149,6 +149,23 @@ fn unsafe_is_only_where_the_plan_says_and_always_argued() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What reads the clock on the wall, which can be set at any moment. Whatever waits or has a deadline here goes by the monotonic
+/// clock, so that a step of the other one cannot be noticed: there is nothing that could.
+#[test]
+fn nothing_reads_the_clock_on_the_wall() {
+    const READERS: &[&str] =
+        &["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME", "Realtime", "gettimeofday", "libc::time(", "CLOCK_TAI"];
+    let mut wrong = Vec::new();
+    for (_, path, text) in sources() {
+        for (number, line) in code_lines(&text) {
+            if READERS.iter().any(|reader| line.contains(reader)) {
+                wrong.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn files_fit_in_the_head() {
     for (_, path, text) in sources() {

@@ -5,7 +5,9 @@
 #[path = "../../../crates/procpool/tests/support/mod.rs"]
 mod support;
 
+pub mod flat;
 pub mod host;
+pub mod huge;
 pub mod notes;
 pub mod random;
 pub mod storm;
@@ -14,6 +16,8 @@ pub mod sys;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use procpool::{Kind, Pool};
@@ -87,6 +91,49 @@ pub fn resident() -> usize {
 /// Whether a process that is not our child runs no more.
 pub fn is_gone(pid: u32) -> bool {
     process(pid).is_none_or(|p| p.state == 'Z')
+}
+
+/// A control group with so many bytes of memory, below that of this process; `None` where none can be made.
+pub fn memory_group(bytes: u64) -> Option<MemoryGroup> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = |prefix: &str, mount: &str| {
+        let path = own.lines().find_map(|line| line.split_once(':').and_then(|(_, rest)| rest.strip_prefix(prefix)))?;
+        Some(PathBuf::from(format!("{mount}{}", path.trim_end_matches('/'))))
+    };
+    let kinds = [
+        (path(":", "/sys/fs/cgroup"), "memory.max"),
+        (path("memory:", "/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+    ];
+    kinds.into_iter().find_map(|(parent, limit)| {
+        let group = MemoryGroup(parent?.join(format!("procpool-faults-{}", std::process::id())));
+        fs::create_dir(&group.0).ok()?;
+        // A group of version 2 whose parent does not pass the controller on has no such file.
+        fs::OpenOptions::new()
+            .write(true)
+            .open(group.0.join(limit))
+            .ok()?
+            .write_all(bytes.to_string().as_bytes())
+            .ok()?;
+        Some(group)
+    })
+}
+
+/// Removed when dropped, once its processes are gone.
+#[derive(Debug)]
+pub struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            wait_until(|| fs::remove_dir(&self.0).is_ok());
+        }
+    }
 }
 
 /// Says aloud that a test could not be done here.

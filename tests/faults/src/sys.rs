@@ -58,6 +58,42 @@ pub fn bus_error() -> ! {
     unreachable!("the file has no such page")
 }
 
+/// Memory that can be read, is all zero, and does not exist.
+#[derive(Debug)]
+pub struct Untouched(*mut libc::c_void, usize);
+
+impl Untouched {
+    pub fn new(len: usize) -> Self {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.
+        Self(unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ, flags) }.expect("mmap"), len)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped for reading as long as `self` lives, and written by nobody.
+        unsafe { std::slice::from_raw_parts(self.0.cast(), self.1) }
+    }
+}
+
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `new` mapped, and no reference into it outlives `self`.
+        let _ = unsafe { rustix::mm::munmap(self.0, self.1) };
+    }
+}
+
+/// Nanoseconds of CPU time that this process has used.
+pub fn cpu_time() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as u64 * 1_000_000_000 + used.tv_nsec as u64
+}
+
+/// Makes this process the leader of a session of its own. For a process that leads no group.
+pub fn leave_session() -> std::io::Result<()> {
+    Ok(rustix::process::setsid().map(drop)?)
+}
+
 /// Ignores a signal, or gives it its default action back.
 pub fn ignore(signal: i32, ignored: bool) {
     // SAFETY: both are valid dispositions.

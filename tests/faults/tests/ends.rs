@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use procpool::{Blame, Kind, Pool};
+use procpool::{Blame, Kind, Pool, TaskOptions};
 use procpool_faults::host::Host;
 use procpool_faults::notes::{Notes, note};
 use procpool_faults::{assert_alive, double, end, guarded, is_gone, pool, process, sys, wait_until};
@@ -16,7 +16,7 @@ const HOST: &str = env!("CARGO_BIN_EXE_host");
 
 #[test]
 fn row_08_the_host_is_killed_and_nothing_of_it_is_left() {
-    for state in ["busy", "idle", "starting", "stopped", "grandchildren", "sleeping"] {
+    for state in ["busy", "idle", "starting", "stopped", "grandchildren", "sessions", "sleeping"] {
         guarded(|| {
             let mut host = Host::start(HOST, &["to-be-killed", state]);
             let pids = host.numbers();
@@ -74,6 +74,80 @@ fn row_09_a_grandchild_that_holds_the_workers_pipes() {
         wait_until(|| is_gone(grandchild));
         end(pool);
     });
+}
+
+/// Starts a program in a session of its own, below this worker, or below a program of its own that stays.
+fn leave_a_session((path, then): (String, String)) -> u32 {
+    let script = "setsid sleep 1000 & echo $!; wait";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdout(std::process::Stdio::piped());
+    // The children are left to the worker's end on purpose.
+    #[allow(clippy::zombie_processes)]
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let sleeper: u32 = line.trim().parse().unwrap();
+    // Until it has left.
+    let session = |pid: u32| rustix::process::getsid(rustix::process::Pid::from_raw(pid as i32)).unwrap();
+    wait_until(|| session(sleeper).as_raw_nonzero().get() as u32 == sleeper);
+    note(&path, "child", u64::from(sleeper));
+    match then.as_str() {
+        "stay" => loop {
+            std::thread::park();
+        },
+        _ => sleeper,
+    }
+}
+
+#[test]
+fn row_09_a_grandchild_in_a_session_of_its_own() {
+    for how in ["timeout", "cancel", "drop", "memory"] {
+        guarded(|| {
+            let notes = Notes::new();
+            let options = match how {
+                "timeout" => TaskOptions::new().timeout(Duration::from_secs(1)),
+                // Any worker has more.
+                "memory" => TaskOptions::new().memory_limit(64 << 10),
+                _ => TaskOptions::new(),
+            };
+            let pool = pool(1);
+            let future = pool.submit_with(&options, leave_a_session, (notes.path(), "stay".into())).unwrap();
+            if how != "memory" {
+                wait_until(|| notes.all().len() == 1);
+            }
+            match how {
+                "cancel" => assert!(future.cancel()),
+                "drop" => return end_and_expect_gone(pool, &notes),
+                _ => {}
+            }
+            let error = future.wait().unwrap_err();
+            let kind = match how {
+                "timeout" => Kind::TimedOut,
+                "memory" => Kind::OutOfMemory,
+                _ => Kind::Cancelled,
+            };
+            assert_eq!(error.kind(), kind, "{error}");
+            wait_until(|| notes.all().iter().all(|note| is_gone(note.task as u32)));
+            assert_alive(&pool);
+            end_and_expect_gone(pool, &notes);
+        });
+    }
+    // And at the orderly end of its worker; until then it may stay.
+    guarded(|| {
+        let notes = Notes::new();
+        let pool = pool(1);
+        let sleeper = pool.submit(leave_a_session, (notes.path(), "return".into())).unwrap().wait().unwrap();
+        assert_alive(&pool);
+        assert!(!is_gone(sleeper));
+        pool.shutdown();
+        wait_until(|| is_gone(sleeper));
+        end(pool);
+    });
+}
+
+fn end_and_expect_gone(pool: Pool, notes: &Notes) {
+    end(pool);
+    wait_until(|| notes.all().iter().all(|note| is_gone(note.task as u32)));
 }
 
 /// Returns twice, in two processes.

@@ -3,13 +3,15 @@
 //! The first SIGINT lets what runs finish and begins nothing more. The second one, and SIGTERM and SIGHUP at once, end
 //! the workers where they are. A signal that was ignored when the command started (`nohup`, a background job of a
 //! script) stays ignored.
+//!
+//! Ctrl-Z (SIGTSTP) stops the workers too, which the terminal does not reach, and their clocks; `fg` lets all go on.
 
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
 use super::exit;
@@ -20,6 +22,10 @@ pub(crate) trait Interruptible: Send {
     fn stop(&self);
     /// End everything now; the process exits right after.
     fn abort(&self);
+    /// Stand still, until [resumed](Self::resume): the process is stopped right after.
+    fn pause(&self);
+    /// Go on.
+    fn resume(&self);
 }
 
 /// The signals of this process.
@@ -40,7 +46,7 @@ impl Interrupts {
             run: Mutex::new(None),
         });
         let ignored = ignored_signals();
-        let wanted = [SIGINT, SIGTERM, SIGHUP];
+        let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP];
         let mut signals = Signals::new(wanted.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0))?;
         let listener = Arc::clone(&interrupts);
         std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -90,6 +96,9 @@ impl Interrupts {
     }
 
     fn handle(&self, signal: i32) {
+        if signal == SIGTSTP {
+            return self.stand_still();
+        }
         if signal == SIGINT && !self.stopping.swap(true, Ordering::AcqRel) {
             match &*self.lock() {
                 Some(run) => return run.stop(),
@@ -106,6 +115,19 @@ impl Interrupts {
             run.abort();
         }
         self.exit();
+    }
+
+    /// Stops the run and then this process, as it would have stopped without us; returns when it is continued.
+    fn stand_still(&self) {
+        let run = self.lock();
+        if let Some(run) = &*run {
+            run.pause();
+        }
+        // It stops all threads of this process before it returns.
+        let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+        if let Some(run) = &*run {
+            run.resume();
+        }
     }
 
     fn exit(&self) -> ! {

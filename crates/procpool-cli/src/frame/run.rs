@@ -309,6 +309,15 @@ impl Interruptible for Running {
         self.pool.cancel_pending();
     }
 
+    fn pause(&self) {
+        // Threads are stopped with this process.
+        let _ = self.pool.pause();
+    }
+
+    fn resume(&self) {
+        self.pool.resume();
+    }
+
     fn abort(&self) {
         self.pool.shutdown_now();
         if let Some(bar) = &self.bar {

@@ -246,6 +246,15 @@ pub(crate) fn pid_of(id: u32) -> Pid {
     Pid::from_raw(id as i32).expect("pid")
 }
 
+/// Waits until `condition` holds, no longer than anything may take.
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
 /// All processes below a process.
 pub(crate) fn descendants(id: u32) -> Vec<u32> {
     let mut found = Vec::new();

@@ -118,7 +118,8 @@ impl Frozen {
     }
 }
 
-fn half_of_memory() -> u64 {
+/// No value may be larger than this many bytes: whoever reads it has it there twice.
+pub(crate) fn half_of_memory() -> u64 {
     let system = rustix::system::sysinfo();
     // The field is as wide as a register.
     #[allow(clippy::useless_conversion)]

@@ -1,9 +1,11 @@
-//! The only system calls of the crate: memory, sockets, bells, processes, `/proc`, sandbox.
+//! The only system calls of the crate: memory, sockets, bells, processes, `/proc`, control groups, sandbox.
 //!
 //! Nothing here knows what a task is. Every function returns an `io::Result` or a value; none panics on a failed call.
 
 pub(crate) mod bell;
+pub(crate) mod cgroup;
 pub(crate) mod elf;
+pub(crate) mod family;
 pub(crate) mod fork;
 pub(crate) mod memory;
 pub(crate) mod poller;

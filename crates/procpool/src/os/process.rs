@@ -5,12 +5,16 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
+
+use super::family::{Family, end_descendants, signal_descendants};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub(crate) struct Child {
     pidfd: OwnedFd,
     /// Its pid may be somebody else's now.
     reaped: AtomicBool,
+    /// What it had started when it was asked to end.
+    family: OnceLock<Family>,
 }
 
 impl Child {
@@ -57,7 +63,7 @@ impl Child {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         // The child is not reaped before this, so its pid still names it.
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false) }),
+            Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false), family: OnceLock::new() }),
             Err(e) => {
                 let mut child = child;
                 let _ = child.kill();
@@ -76,14 +82,52 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Asks the process to end.
+    /// Asks the process to end. What it has started is remembered, since it cannot be found after that end.
     pub(crate) fn terminate(&self) {
+        self.family.get_or_init(|| Family::hold(self.pid()));
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
     }
 
-    /// Ends every process of its group that is left. Does nothing after [`Child::reap`]: until then the pid, and so the
-    /// group, cannot be anybody else's.
+    /// Ends the process, its group, and whatever else it has started that is still below it.
+    pub(crate) fn kill_family(&self) {
+        if !self.reaped.load(Relaxed) {
+            // Stopped, it can start nothing more while we look.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
+            end_descendants(self.pid());
+        }
+        self.kill();
+        self.kill_group();
+    }
+
+    /// Stops the process with its group and what else it has started, or lets all of them go on.
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        if !self.reaped.load(Relaxed) {
+            let signal = if stopped { Signal::STOP } else { Signal::CONT };
+            let _ = kill_process_group(self.pid, signal);
+            signal_descendants(self.pid(), signal);
+        }
+    }
+
+    /// Refuses the process more than so many bytes of private memory, touched or not, or lets it have what it may by itself.
+    pub(crate) fn set_most_data(&self, bytes: Option<u64>) -> io::Result<()> {
+        if self.reaped.load(Relaxed) {
+            return Ok(());
+        }
+        let limit = getrlimit(Resource::Data);
+        let current = match (bytes, limit.maximum) {
+            (None, _) => limit.current,
+            (Some(bytes), most) => Some(most.map_or(bytes, |most| most.min(bytes))),
+        };
+        prlimit(Some(self.pid), Resource::Data, Rlimit { current, maximum: limit.maximum })?;
+        Ok(())
+    }
+
+    /// Ends every process of its group that is left, and what it had started when it was asked to end. Does nothing to the
+    /// group after [`Child::reap`]: until then the pid, and so the group, cannot be anybody else's.
     pub(crate) fn kill_group(&self) {
+        if let Some(family) = self.family.get() {
+            family.end();
+        }
         if !self.reaped.load(Relaxed) {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
@@ -137,8 +181,7 @@ impl Drop for Child {
     /// Leaves nothing of a child that nobody has waited for: one whose start went wrong half way.
     fn drop(&mut self) {
         if !self.reaped.load(Relaxed) {
-            self.kill();
-            self.kill_group();
+            self.kill_family();
             self.wait_id(WaitIdOptions::EXITED);
         }
     }
@@ -196,8 +239,14 @@ pub(crate) fn signal_name(signal: i32) -> String {
     name.to_string()
 }
 
-/// Ends the calling process and every process of its group at once; for a worker whose parent is gone.
+/// Ends what the calling process has started and left running, for a worker that is about to end.
+pub(crate) fn end_own_descendants() {
+    end_descendants(std::process::id());
+}
+
+/// Ends the calling process and every process of its group and below it at once; for a worker whose parent is gone.
 pub(crate) fn end_own_group() -> ! {
+    end_own_descendants();
     if rustix::process::getpgrp() == rustix::process::getpid() {
         let _ = kill_process_group(rustix::process::getpid(), Signal::KILL);
     }

@@ -17,13 +17,21 @@ pub(crate) fn peak_bytes(pid: u32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// How many processes of this machine the kernel has ended for lack of memory since it was started, its control groups'
+/// lack counted; `None` if it does not say.
+pub(crate) fn ended_for_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn this_process_has_memory_and_an_ended_one_has_none() {
         assert!(super::resident_bytes(std::process::id()).unwrap() > 0);
         assert!(super::resident_bytes(u32::MAX).is_none());
-        assert!(super::peak_bytes(std::process::id()).unwrap() >= 4096);
+        let most = super::peak_bytes(std::process::id()).unwrap();
+        assert!(most >= super::resident_bytes(std::process::id()).unwrap() / 2 && most.is_multiple_of(1024));
         assert!(super::peak_bytes(u32::MAX).is_none());
     }
 }

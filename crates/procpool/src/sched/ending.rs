@@ -56,6 +56,21 @@ impl<P: Clone> Sched<P> {
         }
     }
 
+    /// A worker that has died had this coming: that is the reason of its task's failure, if there is no other.
+    pub(crate) fn convict(&mut self, worker: WorkerId, doom: Doom) {
+        if let Some(w) = self.workers.get_mut(&worker) {
+            w.doom.get_or_insert(doom);
+        }
+    }
+
+    /// The clock was put back to `now`: nothing has happened later than that.
+    pub(crate) fn forget_the_future(&mut self, now: Nanos) {
+        self.broken_since = self.broken_since.min(now);
+        for w in self.workers.values_mut() {
+            w.front_since = w.front_since.min(now);
+        }
+    }
+
     /// Ends a worker because of the task of `frame` that it is at, and of no other: what it has not begun is taken from it
     /// first, and if it turns out to have finished that frame meanwhile, it is pardoned. `progress` tells how many tasks of
     /// the frame it has finished but not shown.

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limiter::Limiter;
 use super::link::{Body, Link};
 use super::output::{Pipe, Printer, Streams};
 use crate::call::Function;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::bell::Bell;
+use crate::os::cgroup::Home;
 use crate::os::memory::{Mapping, create_fixed};
 use crate::os::process::Child;
 use crate::os::socket::Socket;
@@ -55,6 +57,7 @@ impl Launch {
         leader: &Bell,
         supervisor: &Bell,
         printer: Option<&Printer>,
+        home: Option<&Home>,
     ) -> Result<Link> {
         let refused = |what: &'static str| {
             move |e: std::io::Error| {
@@ -79,7 +82,8 @@ impl Launch {
                     });
                     pipes.push(watched.map_err(refused("a pipe"))?);
                 }
-                (Body::Process(child), initializer)
+                let limiter = Limiter::new(&child, number, home);
+                (Body::Process(child, limiter), initializer)
             }
             Self::Threads { name, initializer, .. } => {
                 let work = move || {

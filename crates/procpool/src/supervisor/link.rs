@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::limiter::{Limiter, MemoryAtEnd};
 use super::output::Pipe;
 use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
 use crate::os::bell::futex_wake;
@@ -20,7 +21,7 @@ use crate::wire::items::{Status, split_result, survey};
 /// What a worker is.
 #[derive(Debug)]
 pub(super) enum Body {
-    Process(Child),
+    Process(Child, Limiter),
     Thread,
 }
 
@@ -76,7 +77,10 @@ pub(super) struct Link {
     peek_at: Nanos,
     /// The most resident memory that it was seen to have had.
     peak_memory: Option<u64>,
+    /// When it was started.
     pub(super) started: Instant,
+    /// The same by the pool's clock.
+    pub(super) since: Nanos,
 }
 
 /// How long several tasks may run in one frame without a result until one looks for those that are finished.
@@ -109,6 +113,7 @@ impl Link {
             peek_at: 0,
             peak_memory: None,
             started: Instant::now(),
+            since: 0,
         }
     }
 
@@ -122,14 +127,14 @@ impl Link {
 
     pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         match &self.body {
-            Body::Process(child) => Some(child.as_fd()),
+            Body::Process(child, _) => Some(child.as_fd()),
             Body::Thread => None,
         }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
         match &self.body {
-            Body::Process(child) => Some(child.pid()),
+            Body::Process(child, _) => Some(child.pid()),
             Body::Thread => None,
         }
     }
@@ -149,7 +154,7 @@ impl Link {
     /// reaped.
     pub(super) fn peak_at_end(&self) -> Option<u64> {
         let told = match &self.body {
-            Body::Process(child) => child.peak_at_end(),
+            Body::Process(child, _) => child.peak_at_end(),
             Body::Thread => None,
         };
         told.max(self.peak_memory)
@@ -289,18 +294,61 @@ impl Link {
     /// Ends the worker now; a thread ends after its present frame.
     pub(super) fn kill(&self) {
         match &self.body {
-            Body::Process(child) => {
-                child.kill();
-                child.kill_group();
+            Body::Process(child, limiter) => {
+                child.kill_family();
+                limiter.kill();
             }
             Body::Thread => self.socket.shut_down(),
         }
     }
 
+    /// Stops the worker's processes.
+    pub(super) fn stop(&self) {
+        if let Body::Process(child, _) = &self.body {
+            child.set_stopped(true);
+        }
+    }
+
+    /// Lets the worker's processes go on.
+    pub(super) fn go_on(&self) {
+        if let Body::Process(child, _) = &self.body {
+            child.set_stopped(false);
+        }
+    }
+
+    /// The clock was put back to `now`, after `grace` from which nobody's time to clean up ends.
+    pub(super) fn forget_the_future(&mut self, now: Nanos, grace: Nanos) {
+        self.since = self.since.min(now);
+        self.shown_at = self.shown_at.min(now);
+        self.peek_at = self.peek_at.min(now + PEEK);
+        self.until = self.until.map(|until| until.min(now.saturating_add(grace)));
+    }
+
+    /// Before it is sent a task with this limit of memory.
+    pub(super) fn allow_memory(&mut self, limit: Option<u64>) {
+        let idle = !self.is_busy();
+        if let Body::Process(child, limiter) = &mut self.body {
+            limiter.allow(child, limit, idle);
+        }
+    }
+
+    /// How its memory is limited; not for threads.
+    pub(super) fn limiter(&mut self) -> Option<&mut Limiter> {
+        match &mut self.body {
+            Body::Process(_, limiter) => Some(limiter),
+            Body::Thread => None,
+        }
+    }
+
+    /// What there is to say of its memory after its end.
+    pub(super) fn memory_at_end(&mut self, exit: Option<Exit>, stderr: Option<&str>) -> MemoryAtEnd {
+        self.limiter().map_or_else(MemoryAtEnd::default, |limiter| limiter.at_end(exit, stderr))
+    }
+
     /// Asks the worker to end, and gives it until then.
     pub(super) fn ask_to_end(&mut self, until: Nanos) {
         match &self.body {
-            Body::Process(child) => {
+            Body::Process(child, _) => {
                 child.terminate();
                 self.until = Some(until);
             }
@@ -478,8 +526,9 @@ impl Link {
     /// Ends what is left of the worker's group and learns how it ended.
     pub(super) fn reap(&self) -> Option<Exit> {
         match &self.body {
-            Body::Process(child) => {
+            Body::Process(child, limiter) => {
                 child.kill_group();
+                limiter.kill();
                 child.reap()
             }
             Body::Thread => None,

@@ -11,6 +11,8 @@ use crate::sched::{FrameId, Nanos, Present, WorkerId};
 pub(super) struct Log {
     listening: bool,
     next: u64,
+    /// How long the pool's clock has not run: these nanoseconds are over all the same.
+    stood: Nanos,
     /// When the tasks of each frame were accepted, and how many of them have not ended. A frame that is tried again in parts
     /// gets other numbers, so it goes by where it is kept.
     accepted: BTreeMap<usize, (Nanos, u32)>,
@@ -28,6 +30,11 @@ impl Log {
         Self { listening, ..Self::default() }
     }
 
+    /// From now on the pool's clock is behind the real one by so many nanoseconds.
+    pub(super) fn set_stood(&mut self, stood: Nanos) {
+        self.stood = stood;
+    }
+
     pub(super) fn is_listening(&self) -> bool {
         self.listening
     }
@@ -35,7 +42,7 @@ impl Log {
     /// Notes what `event` says, if somebody listens.
     pub(super) fn note(&mut self, at_ns: Nanos, out: &mut Outbox, event: impl FnOnce() -> Event) {
         if self.listening {
-            out.records.push(Record { number: self.next, at_ns, event: event() });
+            out.records.push(Record { number: self.next, at_ns: at_ns + self.stood, event: event() });
             self.next += 1;
         }
     }

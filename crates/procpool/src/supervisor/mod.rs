@@ -5,12 +5,15 @@
 //! waking a worker) is collected in an [`Outbox`] and done after the lock is released.
 
 mod books;
-mod failure;
+mod clock;
 mod frame;
 mod launch;
+mod limiter;
 mod link;
 mod log;
+mod obituary;
 mod output;
+mod pause;
 mod receive;
 mod thread;
 
@@ -20,14 +23,15 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use books::Books;
-use failure::{Obituary, ended_before_ready, told};
+use clock::{Clock, nanos};
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
 use log::Log;
+use obituary::{Obituary, ended_before_ready, told};
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
@@ -35,6 +39,7 @@ pub(crate) use receive::Waiting;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
+use crate::os::cgroup::{Group, Home};
 use crate::ring::{Breach, Listener, Region};
 use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
 use crate::wire::control::SandboxState;
@@ -57,7 +62,9 @@ pub(crate) struct Engine {
     printer: Option<Arc<Printer>>,
     events: Option<events::Listener>,
     wear: Wear,
-    epoch: Instant,
+    clock: Clock,
+    /// Where control groups for workers can be made, looked up when the first limit of memory is seen.
+    home: std::sync::OnceLock<Option<Home>>,
 }
 
 /// When a worker is replaced although nothing happened to it.
@@ -95,6 +102,12 @@ pub(crate) struct Core {
     /// The worker whose death is being reported.
     obituary: Option<(WorkerId, Obituary)>,
     over: bool,
+    /// The workers are stopped and the clock stands.
+    paused: bool,
+    /// Some task had a limit of memory.
+    limits_memory: bool,
+    /// Control groups of workers that are gone, to be removed without the lock.
+    litter: Vec<Group>,
     /// How long a worker that is to end may clean up.
     grace: Duration,
     log: Log,
@@ -149,6 +162,9 @@ impl Engine {
                 start_error: None,
                 obituary: None,
                 over: false,
+                paused: false,
+                limits_memory: false,
+                litter: Vec::new(),
                 grace,
                 log: Log::new(events.is_some()),
                 tasks: TaskCounts::default(),
@@ -164,7 +180,8 @@ impl Engine {
             printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
             events,
             wear,
-            epoch: Instant::now(),
+            clock: Clock::new(),
+            home: std::sync::OnceLock::new(),
         });
         let handle = thread::spawn(Arc::clone(&engine))?;
         let _ = engine.supervisor_id.set(handle.thread().id());
@@ -172,9 +189,9 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Nanoseconds since the pool began.
+    /// Nanoseconds since the pool began, without those in which it was stopped.
     pub(crate) fn now(&self) -> Nanos {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        self.clock.now()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
@@ -246,6 +263,7 @@ impl Engine {
         self.with_outbox(|core, now, out| {
             let (count, first) = (spec.items, frame.first_index);
             let kept = core.log.is_listening().then(|| Arc::clone(&frame));
+            core.limits_memory |= frame.memory_limit.is_some();
             let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
             if let Some(frame) = kept {
@@ -316,6 +334,8 @@ impl Engine {
         self.with_outbox(|core, now, out| {
             core.log.note(now, out, || Event::Closed { at_once });
             core.sched.close(at_once, now);
+            // What is accepted is to end, and a stopped worker ends nothing but by SIGKILL.
+            self.unfreeze(core, !at_once);
         });
         self.supervisor_bell.ring();
     }
@@ -392,7 +412,7 @@ impl Core {
                         link.look_at_memory();
                     }
                     if gently && !grace.is_zero() {
-                        link.ask_to_end(now.saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX)));
+                        link.ask_to_end(now.saturating_add(nanos(grace)));
                         out.ring_supervisor = true;
                     } else {
                         link.kill();
@@ -448,6 +468,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Some(link) = self.links.get_mut(&worker) else { return };
+        link.allow_memory(payload.memory_limit);
         match link.send(frame, range, payload, self.listener, now) {
             Ok(true) => {}
             Ok(false) => return self.sched.refused(worker, frame),
@@ -544,10 +565,15 @@ impl Core {
             peak_memory,
         });
         let stderr = link.last_printed();
+        let memory = link.memory_at_end(exit, stderr.as_deref());
+        if memory.by.is_some() {
+            self.sched.convict(worker, Doom::Memory(memory.most));
+        }
+        self.litter.extend(link.limiter().and_then(|limiter| limiter.take_group()));
         if link.is_starting() && !link.is_unable() {
             self.start_error = Some(Error::new(Kind::Start, Blame::Worker, ended_before_ready(exit)));
         }
-        self.obituary = Some((worker, Obituary { pid, exit, stderr, peak_memory, begun }));
+        self.obituary = Some((worker, Obituary { pid, exit, stderr, memory, peak_memory, begun }));
         self.sched.died(worker, running, now);
         self.pump(now, out);
         self.obituary = None;

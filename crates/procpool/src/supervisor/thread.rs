@@ -4,13 +4,14 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::link::{Link, Word};
-use super::{Core, Engine, Outbox, WATCH, Wear};
+use super::pause::BEAT;
+use super::{Core, Engine, Outbox, WATCH, Wear, nanos};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
-use crate::os::{poller::Poller, process, procfs, signals};
+use crate::os::{cgroup::Home, poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
 use crate::sandbox::SandboxReport;
 use crate::sched::{Doom, Nanos, WorkerId};
@@ -34,19 +35,23 @@ pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> 
 fn supervise(engine: &Engine, poller: &Poller) {
     loop {
         let mut out = Outbox::default();
-        let starts = {
+        let (starts, litter) = {
             let mut core = engine.lock();
             let now = engine.now();
             // Results first: what has finished is not late, however late we look (after a Ctrl-Z, say).
             core.drain(now, &mut out);
-            core.check_limits(now, engine.launch.start_timeout());
-            core.check_wear(&engine.wear);
+            if !core.paused {
+                core.check_limits(now, engine.launch.start_timeout());
+                core.check_wear(&engine.wear);
+            }
             let Core { sched, links, .. } = &mut *core;
             sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
             core.pump(now, &mut out);
-            std::mem::take(&mut core.starts)
+            let starts = if core.paused { Vec::new() } else { std::mem::take(&mut core.starts) };
+            (starts, std::mem::take(&mut core.litter))
         };
         engine.flush(out);
+        drop(litter);
         start_workers(engine, poller, starts);
 
         let (timeout, over) = {
@@ -54,8 +59,9 @@ fn supervise(engine: &Engine, poller: &Poller) {
             if core.leader.is_none() {
                 core.listen(Listener::Supervisor);
             }
-            let busy = core.has_results() && core.leader.is_none() || !core.starts.is_empty();
-            (core.plan(engine.now(), busy, engine), core.sched.is_over())
+            let starts = !core.starts.is_empty() && !core.paused || !core.litter.is_empty();
+            let busy = core.has_results() && core.leader.is_none() || starts;
+            (core.plan(engine.now(), busy, engine), core.sched.is_over() && core.litter.is_empty())
         };
         if over {
             if let Some(printer) = &engine.printer {
@@ -68,7 +74,10 @@ fn supervise(engine: &Engine, poller: &Poller) {
             }
             return;
         }
-        let ready = match poller.wait(timeout) {
+        let asleep = Instant::now();
+        let woken = poller.wait(timeout);
+        engine.note_sleep(timeout, asleep.elapsed());
+        let ready = match woken {
             Ok(tokens) => tokens,
             // Only a bug of ours makes epoll fail; do not spin on it.
             Err(_) => {
@@ -87,10 +96,15 @@ fn supervise(engine: &Engine, poller: &Poller) {
 }
 
 fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
+    if starts.is_empty() {
+        return;
+    }
+    let limited = engine.lock().limits_memory;
+    let home = if limited { engine.home.get_or_init(|| Home::find().ok()).as_ref() } else { None };
     for worker in starts {
         let link = engine
             .launch
-            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref())
+            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref(), home)
             .and_then(|link| {
                 let token = u64::from(worker.0) * 2;
                 let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
@@ -106,8 +120,12 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
                 }
             });
         engine.with_outbox(|core, now, out| match link {
-            Ok(link) => {
+            Ok(mut link) => {
                 let pid = link.pid();
+                link.since = now;
+                if core.paused {
+                    link.stop();
+                }
                 core.log.note(now, out, || Event::WorkerStarted { worker: worker.0, pid });
                 if core.sched.is_doomed(worker) {
                     // That was decided while its process was being started.
@@ -188,9 +206,15 @@ impl Core {
         if busy {
             return Some(Duration::ZERO);
         }
+        if self.paused {
+            // Nothing comes of time alone.
+            self.planned_wake = None;
+            return None;
+        }
         let start_timeout = engine.launch.start_timeout();
         let starting = self.links.values().filter(|link| link.is_starting());
-        let start_deadline = starting.map(|link| start_timeout.saturating_sub(link.started.elapsed())).min();
+        let age = |link: &Link| Duration::from_nanos(now.saturating_sub(link.since));
+        let start_deadline = starting.map(|link| start_timeout.saturating_sub(age(link))).min();
         let wear = self.next_wear(&engine.wear);
         let watch = (self.watched().next().is_some() || self.has_unnoticed()).then_some(WATCH);
         let tick = self.sched.next_tick(now).map(|at| Duration::from_nanos(at.saturating_sub(now)));
@@ -199,7 +223,9 @@ impl Core {
         let grace = self.links.values().filter_map(Link::until).min();
         // Once it has passed the worker is being killed, and its death wakes us.
         let grace = grace.filter(|until| *until > now).map(|until| Duration::from_nanos(until - now));
-        let timeout = [start_deadline, watch, wear, tick, grace, peek].into_iter().flatten().min();
+        let deadline = [start_deadline, watch, tick, grace, peek].into_iter().flatten().min();
+        let beat = deadline.map(|_| BEAT);
+        let timeout = [deadline, beat, wear].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         timeout
     }
@@ -245,8 +271,13 @@ impl Core {
         {
             return Some(Doom::CpuTime);
         }
-        let seen = procfs::resident_bytes(pid)?;
-        memory_limit.is_some_and(|limit| seen > limit).then_some(Doom::Memory(seen))
+        let limiter = link.limiter()?;
+        let seen = limiter.look(pid)?;
+        if memory_limit.is_none_or(|limit| seen <= limit || limiter.is_kept(limit)) {
+            return None;
+        }
+        limiter.look_back(pid);
+        Some(Doom::Memory(seen))
     }
 
     fn check_limits(&mut self, now: Nanos, start_timeout: Duration) {
@@ -255,7 +286,10 @@ impl Core {
         }
         let watched: Vec<WorkerId> = self.watched().collect();
         let over: Vec<_> = watched.into_iter().filter_map(|worker| Some((worker, self.excess(worker)?))).collect();
-        let late = self.links.iter().filter(|(_, link)| link.is_starting() && link.started.elapsed() >= start_timeout);
+        let late = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.is_starting() && now.saturating_sub(link.since) >= nanos(start_timeout));
         let late: Vec<_> = late.map(|(&worker, _)| (worker, Doom::Breach("it did not start in time"))).collect();
         for (worker, doom) in over.into_iter().chain(late) {
             match (doom, self.sched.front(worker).map(|(frame, ..)| frame)) {

@@ -38,6 +38,8 @@ pub(crate) fn become_worker_if_asked() {
             process::set_own_name(&name);
         }
         run(socket, Place::Process);
+        // What leaves the group of this process can only be found while this process is there.
+        process::end_own_descendants();
         std::process::exit(0);
     }
 }

@@ -23,6 +23,9 @@ fn main() {
         "signals-its-group" => signals_its_group(),
         "stopped-and-continued" => stopped_and_continued(),
         "stopped-past-a-deadline" => stopped_past_a_deadline(&arguments[1]),
+        "stopped-and-not-late" => stopped_and_not_late(&arguments[1]),
+        "worker-out-of-memory" => worker_out_of_memory(&arguments[1]),
+        "host-out-of-memory" => host_out_of_memory(&arguments[1]),
         "to-be-killed" => to_be_killed(&arguments[1]),
         other => panic!("there is no scenario {other:?}"),
     }
@@ -84,13 +87,85 @@ fn stopped_past_a_deadline(path: &str) {
     end(pool);
 }
 
+/// Is stopped for longer than the timeout of its tasks, which run meanwhile: one ends in time after that, the other never.
+fn stopped_and_not_late(path: &str) {
+    let timeout = Duration::from_secs(2);
+    let pool = Pool::builder().workers(2).timeout(timeout).build().unwrap();
+    let until_told = |path: String| {
+        note(&path, "begun", 0);
+        while !std::path::Path::new(&format!("{path}-go")).exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        7
+    };
+    let endless = |path: String| {
+        note(&path, "begun", 1);
+        loop {
+            std::thread::park();
+        }
+    };
+    let patient = pool.submit(until_told, path.to_string()).unwrap();
+    let late = pool.submit(endless, path.to_string()).unwrap();
+    assert_eq!(patient.wait().unwrap(), 7);
+    let error = late.wait().map(|(): ()| ()).unwrap_err();
+    assert_eq!(error.kind(), Kind::TimedOut, "{error}");
+    end(pool);
+}
+
+fn join_group(group: &str) {
+    std::fs::write(format!("{group}/cgroup.procs"), std::process::id().to_string()).unwrap();
+}
+
+/// Takes so much memory that the kernel must do something about it.
+fn take_a_gibibyte(_: u64) -> u64 {
+    let taken: Vec<Vec<u8>> = (0..1024).map(|_| vec![1; 1 << 20]).collect();
+    std::hint::black_box(taken).len() as u64
+}
+
+/// All processes together may have less memory than one task takes: the kernel ends the largest.
+fn worker_out_of_memory(group: &str) {
+    join_group(group);
+    let pool = pool(2);
+    assert_alive(&pool);
+    for round in 0..3 {
+        let innocent = pool.submit(nap, round).unwrap();
+        let error = pool.submit(take_a_gibibyte, 0).unwrap().wait().unwrap_err();
+        assert_eq!((error.kind(), error.signal()), (Kind::Died, Some(Signal::KILL.as_raw())), "{error}");
+        assert!(
+            error.message().contains("was killed by SIGKILL, perhaps by the kernel for lack of memory: it has ended"),
+            "{error}"
+        );
+        assert_eq!(innocent.wait().unwrap(), round);
+        assert_alive(&pool);
+    }
+    assert_eq!(pool.stats().workers_died_busy, 3);
+    end(pool);
+}
+
+/// The largest is the host itself.
+fn host_out_of_memory(group: &str) {
+    join_group(group);
+    let pool = pool(2);
+    let begun = procpool::Queue::new().unwrap();
+    let stay = |begun: procpool::Queue<u32>| {
+        begun.put(&std::process::id()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    };
+    let _futures: Vec<procpool::Future<()>> = (0..2).map(|_| pool.submit(stay, begun.clone()).unwrap()).collect();
+    println!("{} {}", begun.get().unwrap(), begun.get().unwrap());
+    take_a_gibibyte(0);
+    unreachable!("there is not so much memory");
+}
+
 /// Brings a pool into a state, prints the processes that there are, and waits to be killed.
 fn to_be_killed(state: &str) {
     let notes = Notes::new();
     let path = notes.path();
     let (pool, noted) = match state {
         "starting" => (Pool::builder().workers(2).initializer(hang, path.clone()).build().unwrap(), 2),
-        "grandchildren" => (pool(2), 4),
+        "grandchildren" | "sessions" => (pool(2), 4),
         "idle" => (pool(2), 0),
         _ => (pool(2), 2),
     };
@@ -122,10 +197,20 @@ fn stay((path, state): (String, String)) {
     note(&path, "worker", u64::from(std::process::id()));
     match state.as_str() {
         "stopped" => sys::raise(Signal::STOP),
-        "grandchildren" => {
+        "grandchildren" | "sessions" => {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("1000");
+            if state == "sessions" {
+                use std::os::unix::process::CommandExt;
+                // SAFETY: only a system call between fork and exec.
+                #[allow(unsafe_code)]
+                unsafe {
+                    command.pre_exec(sys::leave_session)
+                };
+            }
             // Left to the worker's end on purpose.
             #[allow(clippy::zombie_processes)]
-            let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let child = command.spawn().unwrap();
             note(&path, "child", u64::from(child.id()));
         }
         "sleeping" => loop {
