@@ -268,7 +268,9 @@ impl Engine {
 
     fn shut(&self, at_once: bool) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, out, || Event::Closed { at_once });
+            if !core.over {
+                core.log.note(now, out, || Event::Closed { at_once });
+            }
             core.sched.close(at_once, now);
         });
         self.supervisor_bell.ring();
