@@ -363,3 +363,25 @@ fn a_run_that_was_stopped_can_be_gone_on_with() {
     // The file was another one when its counting began.
     assert_eq!((ran.code, ran.summary()), (0, vec!["2 files counted".into(), skipped(1)]));
 }
+
+#[test]
+fn limits_do_what_they_say() {
+    let place = Place::new();
+    for name in ["a", "b", "c", "d"] {
+        place.write(name, "1");
+    }
+    let recycled = |log: &str| {
+        let records = records(&place, log);
+        of_kind(&records, "worker_retired").iter().filter(|record| record["recycled"] == true).count()
+    };
+    let ran = place.run(&["count", "a", "b", "c", "d", "-j", "1", "--tasks-per-worker", "1", "--log", "tasks"]);
+    assert_eq!((ran.code, recycled("tasks")), (0, 4));
+    let ran = place.run(&["count", "a", "b", "c", "d", "-j", "1", "--log", "none", "--threads"]);
+    assert_eq!((ran.code, recycled("none")), (0, 0));
+    assert!(of_kind(&records(&place, "none"), "input_ended").iter().all(|record| record.get("pid").is_none()));
+
+    File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
+    let ran = place.run(&["count", "big", "a", "-j", "1", "--cpu-time", "100ms", "--no-sandbox"]);
+    assert_eq!(ran.summary(), ["1 file counted", "1 failed: 1 took too long"]);
+    assert!(ran.failures()[0].starts_with("big: it used more CPU time than its limit of 100ms"), "{}", ran.stderr);
+}
