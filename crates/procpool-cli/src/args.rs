@@ -37,10 +37,11 @@ pub(crate) enum JobArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  procpool thumbs                             pictures here, thumbnails in thumbs/
-  procpool thumbs photos/ -r -o small/        photos/ and all below it, into small/
-  procpool thumbs *.jpg --suffix _thumbnail   a.jpg gives a_thumbnail.jpg beside it
+  procpool thumbs                            pictures here, into thumbs/
+  procpool thumbs photos/ -r -o small/       all below photos/, into small/
+  procpool thumbs *.jpg --suffix _small      a_small.jpg beside a.jpg
   procpool thumbs a.png --size 400x300 --format webp
+  procpool thumbs -r --log run.log --resume  what an earlier run has not done
 
 Of a folder, files ending in .jpg .jpeg .jpe .jfif .png .webp .gif .tif .tiff
 are taken, hidden ones not. A file that is named is always tried.
@@ -65,6 +66,9 @@ pub(crate) struct ThumbsArgs {
 
     #[command(flatten)]
     pub sandbox: SandboxArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// How thumbnails are made.
@@ -105,7 +109,7 @@ pub(crate) enum FormatArg {
 #[command(after_help = "\
 Examples:
   procpool count notes.txt letters/
-  procpool count -r src/ --pids               which worker process counted each file
+  procpool count -r src/ --pids               and who counted each file
   procpool count 'logs/**/*.log' --json
 
 Characters are code points; a line end of carriage return and line feed is one,
@@ -124,6 +128,22 @@ pub(crate) struct CountArgs {
 
     #[command(flatten)]
     pub sandbox: SandboxArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is written down, and read again.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// Append everything that happens to this file, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
+    /// Skip what the log says is done, unless the file, its output or the options have changed since
+    #[arg(long, requires = "log")]
+    pub resume: bool,
 }
 
 /// The flags of jobs that read files from anywhere.

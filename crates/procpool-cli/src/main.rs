@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             return exit::FAILED.into();
         }
     };
-    let context = Context { pool: plan.pool, style: plan.style, interrupts };
+    let context = Context { pool: plan.pool, style: plan.style, log: plan.log, interrupts };
     let code = match &plan.job {
         JobPlan::Thumbs(plan) => jobs::thumbs::thumbs(&context, plan),
         JobPlan::Count(plan) => jobs::count::count(&context, plan),

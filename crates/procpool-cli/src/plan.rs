@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use procpool::Kind;
 
-use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, PictureArgs, RetryOn, ThumbsArgs};
+use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, LogArgs, PictureArgs, RetryOn, ThumbsArgs};
+use crate::frame::log::LogPlan;
 use crate::frame::report::Style;
 use crate::frame::run::PoolPlan;
 use crate::frame::units::Limit;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub pool: PoolPlan,
     /// How to report.
     pub style: Style,
+    /// What to log, if anything.
+    pub log: Option<LogPlan>,
 }
 
 /// Resolves a command line. The error is a message for the user.
@@ -63,14 +66,14 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
         place,
         options: options(&args.picture),
     });
-    Ok(Plan { job, pool, style: style(&args.common) })
+    Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
 fn count(args: CountArgs) -> Plan {
     let job =
         JobPlan::Count(CountPlan { inputs: args.inputs.inputs, recursive: args.inputs.recursive, pids: args.pids });
     let pool = pool(&args.common, Limit::None, Limit::None, !args.sandbox.no_sandbox);
-    Plan { job, pool, style: style(&args.common) }
+    Plan { job, pool, style: style(&args.common), log: log(args.log) }
 }
 
 fn bench(args: BenchArgs) -> Plan {
@@ -81,7 +84,8 @@ fn bench(args: BenchArgs) -> Plan {
         options: Options::default(),
     });
     // Its workers open the pictures by themselves.
-    Plan { job, pool: pool(&args.common, Limit::None, Limit::None, false), style: style(&args.common) }
+    let pool = pool(&args.common, Limit::None, Limit::None, false);
+    Plan { job, pool, style: style(&args.common), log: None }
 }
 
 /// Not empty, so that it makes another name; no slash, so that it stays in its folder.
@@ -125,6 +129,10 @@ fn pool(args: &CommonArgs, timeout: Limit<Duration>, memory: Limit<u64>, sandbox
         worker_age: limits.worker_age.and_then(Limit::at_most),
         sandbox: sandbox && !args.threads,
     }
+}
+
+fn log(args: LogArgs) -> Option<LogPlan> {
+    Some(LogPlan { path: args.log?, resume: args.resume })
 }
 
 fn style(args: &CommonArgs) -> Style {

@@ -129,7 +129,7 @@ fn json_has_one_object_per_file_and_a_summary() {
     assert!(figures.remove("sandbox").is_some_and(|value| value.is_string()));
     let expected = json!({
         "summary": true, "job": "thumbs", "done": 1, "failed": 2, "causes": {"not-a-picture": 1, "not-found": 1},
-        "skipped": 0, "not_begun": 0, "interrupted": false,
+        "unchanged": 0, "skipped": 0, "not_begun": 0, "interrupted": false,
     });
     assert_eq!((summary, records.len()), (expected, 4));
 }

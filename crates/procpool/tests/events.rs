@@ -124,7 +124,7 @@ fn every_worker_is_started_ready_and_ended_once() {
         }
         let last = log.iter().rev().map(|record| &record.event);
         let kinds: Vec<_> = last.filter(|e| matches!(e, Event::Resized { .. } | Event::Closed { .. })).collect();
-        assert!(kinds.contains(&&Event::Resized { workers: 1 }) && kinds.contains(&&Event::Closed { at_once: false }));
+        assert_eq!(kinds, [&Event::Closed { at_once: false }, &Event::Resized { workers: 1 }]);
     });
 }
 

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::stream::Stream;
 use super::units::{show_clock, show_rate};
 
 /// Time between two pictures of the bar, and before the first one: a short run shows none.
@@ -29,7 +30,8 @@ struct Shared {
 }
 
 struct State {
-    progress: Progress,
+    stream: Arc<Stream>,
+    per_second: f64,
     recent: VecDeque<(Instant, u64)>,
     drawn: bool,
     finished: bool,
@@ -43,22 +45,14 @@ struct Progress {
 }
 
 impl Bar {
-    /// A bar that ends at `total`. `None` where no thread can be had for it.
-    pub(crate) fn start(total: usize) -> Option<Bar> {
-        let progress = Progress { total: total as u64, done: 0, failed: 0, per_second: 0.0 };
+    /// A bar that shows how `stream` stands. `None` where no thread can be had for it.
+    pub(crate) fn start(stream: Arc<Stream>) -> Option<Bar> {
         let recent = VecDeque::from([(Instant::now(), 0)]);
-        let state = State { progress, recent, drawn: false, finished: false };
+        let state = State { stream, per_second: 0.0, recent, drawn: false, finished: false };
         let bar = Bar(Arc::new(Shared { state: Mutex::new(state), finished: Condvar::new() }));
         let ticking = bar.clone();
         std::thread::Builder::new().name("progress".into()).spawn(move || ticking.tick()).ok()?;
         Some(bar)
-    }
-
-    /// One more is done, `failed` of all so far without success.
-    pub(crate) fn advance(&self, failed: u64) {
-        let mut state = self.lock();
-        state.progress.done += 1;
-        state.progress.failed = failed;
     }
 
     /// Lets `write` print whole lines to the terminal, above the bar.
@@ -99,9 +93,9 @@ impl Bar {
 
 impl State {
     fn sample(&mut self) {
-        let (now, done) = (Instant::now(), self.progress.done);
+        let (now, (done, _)) = (Instant::now(), self.stream.state().progress());
         if let Some(&(then, before)) = self.recent.front() {
-            self.progress.per_second = (done - before) as f64 / (now - then).as_secs_f64().max(1e-3);
+            self.per_second = (done - before) as f64 / (now - then).as_secs_f64().max(1e-3);
         }
         self.recent.push_back((now, done));
         if self.recent.len() > SAMPLES {
@@ -111,7 +105,10 @@ impl State {
 
     fn draw(&mut self) {
         let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
-        let line = self.progress.line(width.saturating_sub(1), is_utf8_locale());
+        let state = self.stream.state();
+        let (done, total) = state.progress();
+        let progress = Progress { total, done, failed: state.failed(), per_second: self.per_second };
+        let line = progress.line(width.saturating_sub(1), is_utf8_locale());
         self.drawn = true;
         print(&format!("{CLEAR}{line}"));
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use procpool::Blame;
 use serde::{Deserialize, Serialize};
 
 use super::names::show_message;
@@ -58,6 +59,18 @@ impl Cause {
         self.texts().1
     }
 
+    /// Whose doing it is.
+    fn blame(self) -> Blame {
+        use Cause::*;
+        match self {
+            NotFound | NoMatch | NameTaken | WouldReplaceInput => Blame::Caller,
+            NotAFile | Empty | TooLarge | NotAPicture | Damaged | Unsupported | NotUtf8 => Blame::Task,
+            TimedOut | OutOfMemory | Panicked => Blame::Task,
+            Unreadable | Unwritable | Pool => Blame::Host,
+            Died => Blame::Worker,
+        }
+    }
+
     fn texts(self) -> (&'static str, &'static str) {
         match self {
             Cause::NotFound => ("not-found", "not found"),
@@ -89,12 +102,24 @@ pub(crate) struct JobError {
     pub cause: Cause,
     /// What happened, as it is printed after the name of the input. One line.
     pub message: String,
+    /// Whose doing it was.
+    pub blame: Blame,
 }
 
 impl JobError {
     /// A failure.
     pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
-        JobError { cause, message: message.into() }
+        JobError { cause, message: message.into(), blame: cause.blame() }
+    }
+
+    /// Whose doing it was, for programs.
+    pub(crate) fn blame_name(&self) -> &'static str {
+        match self.blame {
+            Blame::Task => "task",
+            Blame::Worker => "worker",
+            Blame::Host => "host",
+            _ => "caller",
+        }
     }
 
     /// A failure to read the input.
@@ -120,7 +145,7 @@ impl From<&procpool::Error> for JobError {
             procpool::Kind::Panicked => format!("the worker panicked: {}", error.message()),
             _ => error.message().to_owned(),
         };
-        JobError::new(cause, show_message(&message))
+        JobError { blame: error.blame(), ..JobError::new(cause, show_message(&message)) }
     }
 }
 

@@ -43,6 +43,23 @@ pub(crate) struct Input {
     pub ids: [FileId; 2],
 }
 
+/// What a file is recognised by as the same as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+impl Stamp {
+    /// That of what `metadata` describes.
+    pub(crate) fn of(metadata: &Metadata) -> Stamp {
+        let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        Stamp { size: metadata.len(), mtime_ns }
+    }
+}
+
 /// Device and inode.
 pub(crate) type FileId = (u64, u64);
 

@@ -17,6 +17,14 @@ impl Record {
         self
     }
 
+    /// Adds a field if it is known.
+    pub(crate) fn with_known(self, key: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
     /// Adds a file name under `key`: as text, and where it is not UTF-8 also as a list of bytes under `key` + `_bytes`
     /// (the text then has U+FFFD where the bytes were).
     pub(crate) fn with_path(self, key: &str, path: &Path) -> Self {

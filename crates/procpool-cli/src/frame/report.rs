@@ -3,15 +3,16 @@
 //! Results go to standard output; failures, the bar and the summary to standard error. With `--json` everything is an
 //! object on standard output.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bar::Bar;
-use super::failure::{Cause, JobError, reason};
+use super::failure::{JobError, reason};
 use super::names;
 use super::record::Record;
+use super::stream::{State, Stream};
 use super::units::{show_duration, show_rate};
 
 /// How to report.
@@ -56,15 +57,12 @@ pub(crate) struct Reporter {
     started: Instant,
     bar: Option<Bar>,
     colour: bool,
-    done: u64,
-    causes: BTreeMap<Cause, u64>,
-    not_begun: u64,
-    skipped: u64,
+    stream: Arc<Stream>,
 }
 
 impl Reporter {
-    /// The report of a run over `total` inputs, `skipped` others having been passed over.
-    pub(crate) fn new(style: Style, words: Words, total: usize, skipped: usize) -> Self {
+    /// The report of a run whose figures are those of `stream`.
+    pub(crate) fn new(style: Style, words: Words, stream: Arc<Stream>) -> Self {
         let terminal = io::stderr().is_terminal();
         let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -73,12 +71,9 @@ impl Reporter {
             style,
             words,
             started: Instant::now(),
-            bar: if draw { Bar::start(total) } else { None },
+            bar: if draw { Bar::start(Arc::clone(&stream)) } else { None },
             colour: terminal && !plain && !no_colour,
-            done: 0,
-            causes: BTreeMap::new(),
-            not_begun: 0,
-            skipped: skipped as u64,
+            stream,
         }
     }
 
@@ -89,8 +84,7 @@ impl Reporter {
 
     /// An input is done: `line` for people, `record` for programs.
     pub(crate) fn done(&mut self, path: &Path, line: &str, record: Record) -> Result<(), OutputError> {
-        self.done += 1;
-        let printed = if self.style.quiet {
+        if self.style.quiet {
             Ok(())
         } else if self.style.json {
             self.print(&record_of(path, true).and(record).line())
@@ -98,15 +92,21 @@ impl Reporter {
             self.print(line)
         } else {
             Ok(())
-        };
-        self.advance();
-        printed
+        }
+    }
+
+    /// An input is as it was when an earlier run did it. Not news, but its line may be a result.
+    pub(crate) fn unchanged(&mut self, path: &Path, line: &str, record: Record) -> Result<(), OutputError> {
+        if self.style.json || self.words.lines_are_results {
+            self.done(path, line, Record::default().with("unchanged", true).and(record))
+        } else {
+            Ok(())
+        }
     }
 
     /// An input failed. `line` stands in for its result on standard output, where there is one.
     pub(crate) fn failed(&mut self, path: &Path, error: &JobError, line: Option<&str>) -> Result<(), OutputError> {
-        *self.causes.entry(error.cause).or_default() += 1;
-        let printed = if self.style.json {
+        if self.style.json {
             let told = serde_json::json!({"kind": error.cause.name(), "message": error.message});
             self.print(&record_of(path, false).with("error", told).line())
         } else {
@@ -116,14 +116,7 @@ impl Reporter {
                 Some(line) if !self.style.quiet => self.print(line),
                 _ => Ok(()),
             }
-        };
-        self.advance();
-        printed
-    }
-
-    /// An input that was not worked on, because the run was stopped.
-    pub(crate) fn not_begun(&mut self) {
-        self.not_begun += 1;
+        }
     }
 
     fn print(&self, line: &str) -> Result<(), OutputError> {
@@ -148,19 +141,8 @@ impl Reporter {
     }
 
     /// A line on standard error. Where that is closed there is nobody left to tell.
-    fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         note(self.bar.as_ref(), line);
-    }
-
-    fn advance(&self) {
-        if let Some(bar) = &self.bar {
-            bar.advance(self.failures());
-        }
-    }
-
-    /// How many inputs failed so far.
-    pub(crate) fn failures(&self) -> u64 {
-        self.causes.values().sum()
     }
 
     /// Removes the bar and prints the summary. `extra` goes into its object.
@@ -171,61 +153,59 @@ impl Reporter {
         if self.style.quiet {
             return Ok(());
         }
-        let elapsed = self.started.elapsed();
+        let (state, elapsed) = (self.stream.state(), self.started.elapsed());
         if self.style.json {
-            return self.print(&self.summary_object(elapsed, interrupted).and(extra).line());
+            return self.print(&self.summary_object(&state, elapsed, interrupted).and(extra).line());
         }
-        for line in self.summary_lines(elapsed, interrupted) {
+        for line in self.summary_lines(&state, elapsed, interrupted) {
             self.note(&line);
         }
         Ok(())
     }
 
-    fn per_second(&self, elapsed: Duration) -> f64 {
-        self.done as f64 / elapsed.as_secs_f64().max(1e-9)
-    }
-
-    fn summary_lines(&self, elapsed: Duration, interrupted: bool) -> Vec<String> {
-        let what = if self.done == 1 { self.words.one } else { self.words.many };
-        let rate = match self.done {
+    fn summary_lines(&self, state: &State, elapsed: Duration, interrupted: bool) -> Vec<String> {
+        let what = if state.done == 1 { self.words.one } else { self.words.many };
+        let rate = match state.done {
             0 => String::new(),
-            _ => format!(" ({} per second)", show_rate(self.per_second(elapsed))),
+            done => format!(" ({} per second)", show_rate(per_second(done, elapsed))),
         };
         let place = match &self.words.place {
-            Some(place) if self.done > 0 => format!(", saved in {place}"),
+            Some(place) if state.done > 0 => format!(", saved in {place}"),
             _ => String::new(),
         };
         let mut lines =
-            vec![format!("{} {what} {} in {}{rate}{place}", self.done, self.words.done, show_duration(elapsed))];
-        let failed = self.failures();
+            vec![format!("{} {what} {} in {}{rate}{place}", state.done, self.words.done, show_duration(elapsed))];
+        let failed = state.failed();
         if failed > 0 {
             let causes: Vec<String> =
-                self.causes.iter().map(|(cause, count)| format!("{count} {}", cause.phrase())).collect();
+                state.causes.iter().map(|(cause, count)| format!("{count} {}", cause.phrase())).collect();
             lines.push(format!("{failed} failed: {}", causes.join(", ")));
         }
-        if self.skipped > 0 {
-            lines.push(format!("{} skipped: made by an earlier run", self.skipped));
+        if state.unchanged > 0 {
+            lines.push(format!("{} skipped: done before, says the log, and unchanged", state.unchanged));
+        }
+        if state.skipped > 0 {
+            lines.push(format!("{} skipped: made by an earlier run", state.skipped));
         }
         if interrupted {
-            lines.push(format!("stopped: {} not begun", self.not_begun));
+            lines.push(format!("stopped: {} not begun", state.not_begun));
         }
         lines
     }
 
-    fn summary_object(&self, elapsed: Duration, interrupted: bool) -> Record {
-        let causes = self.causes.iter().map(|(cause, &count)| (cause.name().to_owned(), count.into()));
+    fn summary_object(&self, state: &State, elapsed: Duration, interrupted: bool) -> Record {
         Record::default()
             .with("summary", true)
             .with("job", self.words.job)
-            .with("done", self.done)
-            .with("failed", self.failures())
-            .with("causes", causes.collect::<serde_json::Map<_, _>>())
-            .with("skipped", self.skipped)
-            .with("not_begun", self.not_begun)
+            .and(state.record())
             .with("interrupted", interrupted)
             .with("seconds", elapsed.as_secs_f64())
-            .with("per_second", self.per_second(elapsed))
+            .with("per_second", per_second(state.done, elapsed))
     }
+}
+
+fn per_second(done: u64, elapsed: Duration) -> f64 {
+    done as f64 / elapsed.as_secs_f64().max(1e-9)
 }
 
 /// Prints a line on standard error, above the bar if there is one.
@@ -251,7 +231,10 @@ fn record_of(path: &Path, ok: bool) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::frame::failure::Cause;
 
     fn words() -> Words {
         let place = Some("thumbs".to_owned());
@@ -261,22 +244,21 @@ mod tests {
     #[test]
     fn the_summary_groups_failures_by_cause() {
         let style = Style { json: false, quiet: true };
-        let mut report = Reporter::new(style, words(), 5, 2);
-        report.done(Path::new("a"), "", Record::default()).expect("quiet");
-        report.causes.insert(Cause::Empty, 1);
-        report.causes.insert(Cause::NotAPicture, 2);
-        report.not_begun();
+        let report = Reporter::new(style, words(), Arc::new(Stream::new(None)));
+        let causes = BTreeMap::from([(Cause::Empty, 1), (Cause::NotAPicture, 2)]);
+        let state = State { inputs: 9, skipped: 2, unchanged: 4, done: 1, causes, not_begun: 1 };
         let expected = [
             "1 thumbnail made in 0.50 s (2.0 per second), saved in thumbs",
             "3 failed: 1 empty, 2 not a picture",
+            "4 skipped: done before, says the log, and unchanged",
             "2 skipped: made by an earlier run",
             "stopped: 1 not begun",
         ];
-        assert_eq!(report.summary_lines(Duration::from_millis(500), true), expected);
+        assert_eq!(report.summary_lines(&state, Duration::from_millis(500), true), expected);
         let expected = concat!(
-            r#"{"summary":true,"job":"thumbs","done":1,"failed":3,"causes":{"empty":1,"not-a-picture":2},"skipped":2,"#,
-            r#""not_begun":1,"interrupted":true,"seconds":0.5,"per_second":2.0}"#,
+            r#"{"summary":true,"job":"thumbs","done":1,"failed":3,"causes":{"empty":1,"not-a-picture":2},"#,
+            r#""unchanged":4,"skipped":2,"not_begun":1,"interrupted":true,"seconds":0.5,"per_second":2.0}"#,
         );
-        assert_eq!(report.summary_object(Duration::from_millis(500), true).line(), expected);
+        assert_eq!(report.summary_object(&state, Duration::from_millis(500), true).line(), expected);
     }
 }

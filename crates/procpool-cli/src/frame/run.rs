@@ -2,20 +2,27 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use procpool::{Kind, Pool, Sandbox, TaskOptions};
+use procpool::{Kind, Pool, Sandbox, SharedFile, TaskOptions};
 use rustix::process::{Resource, Rlimit};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::bar::Bar;
 use super::exit;
-use super::failure::JobError;
+use super::failure::{Cause, JobError, reason};
+use super::inputs::{self, Stamp, file_id};
 use super::interrupt::{Interruptible, Interrupts};
+use super::log::{LogFile, LogPlan};
+use super::names;
+use super::past::Past;
 use super::record::Record;
 use super::report::{OutputError, Reporter, Style, Words, note, output_failure};
+use super::stream::{Event, Stream, Task};
 
 /// The pool to run in.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +52,14 @@ pub(crate) struct PoolPlan {
 }
 
 impl PoolPlan {
-    /// A pool with no more workers than there are tasks.
-    pub(crate) fn build(&self, tasks: usize) -> procpool::Result<Pool> {
+    /// A pool with no more workers than there are tasks, which tells `stream` what happens in it.
+    pub(crate) fn build(&self, tasks: usize, stream: Option<Arc<Stream>>) -> procpool::Result<Pool> {
         let mut builder = Pool::builder().workers(self.workers.min(tasks).max(1)).name("procpool");
         if self.threads {
             builder = builder.threads();
+        }
+        if let Some(stream) = stream {
+            builder = builder.events(move |record| stream.hear(record));
         }
         if let Some(tasks) = self.tasks_per_worker {
             builder = builder.tasks_per_worker(tasks);
@@ -90,6 +100,8 @@ pub(crate) struct Context {
     pub pool: PoolPlan,
     /// How to report.
     pub style: Style,
+    /// What to log, if anything.
+    pub log: Option<LogPlan>,
     /// The signals of this process.
     pub interrupts: Arc<Interrupts>,
 }
@@ -112,11 +124,16 @@ pub(crate) trait Job {
     type Task: Serialize + DeserializeOwned + Send + 'static;
     /// What it returns.
     type Made: Serialize + DeserializeOwned + Send + 'static;
-    /// What there is to tell of it.
-    type Done;
+    /// What there is to tell of it, now and in a later run.
+    type Done: Serialize + DeserializeOwned;
 
-    /// Opens an input for a worker.
-    fn open(input: &Path, plan: &Self::Plan) -> Result<Self::Task, JobError>;
+    /// What a worker gets for an open input.
+    fn task(input: SharedFile, plan: &Self::Plan) -> Self::Task;
+
+    /// Where the output goes, if there is one.
+    fn output(_plan: &Self::Plan) -> Option<&Path> {
+        None
+    }
 
     /// Writes what a worker made to where it belongs.
     fn keep(plan: &Self::Plan, made: Self::Made) -> Result<Self::Done, JobError>;
@@ -124,8 +141,11 @@ pub(crate) trait Job {
     /// How its things are called.
     fn words(&self) -> Words;
 
+    /// What the results depend on besides the inputs.
+    fn options(&self) -> Record;
+
     /// The line for people about an input that is done, and the same for programs.
-    fn done(&mut self, input: &Path, done: &Self::Done) -> (String, Record);
+    fn done(&mut self, input: &Path, plan: &Self::Plan, done: &Self::Done) -> (String, Record);
 
     /// The line that a failed input gets among the results, if it gets one.
     fn failed(&mut self, _input: &Path) -> Option<String> {
@@ -152,23 +172,52 @@ struct Fed {
     refused: Vec<(usize, JobError)>,
 }
 
+/// How an input has ended.
+enum Ended<D> {
+    Done(D),
+    /// It was done by an earlier run and is as it was.
+    Unchanged(D),
+    Failed(JobError),
+    /// It was cancelled.
+    NotBegun,
+}
+
 /// Runs `work` over `items` in a pool and reports in the order of the items. Returns the exit code.
-pub(crate) fn run<J, F>(context: &Context, mut job: J, work: F, items: Vec<Item<J::Plan>>, skipped: usize) -> u8
+pub(crate) fn run<J, F>(context: &Context, mut job: J, work: F, mut items: Vec<Item<J::Plan>>, skipped: usize) -> u8
 where
     J: Job,
     F: Fn(J::Task) -> Result<J::Made, JobError> + Copy + Send + 'static,
 {
     raise_descriptor_limit();
-    let pool = match context.pool.build(items.iter().filter(|item| item.plan.is_ok()).count()) {
+    let refuse = |message: &str, code| {
+        note(None, &format!("procpool: {message}"));
+        code
+    };
+    let options = as_read(&job.options());
+    let (log, past) = match context.log.as_ref().map(|plan| LogFile::open(plan, job.words().job, &options)) {
+        None => (None, Past::default()),
+        Some(Ok((log, past))) => (Some(log), past),
+        Some(Err(message)) => return refuse(&message, exit::USAGE),
+    };
+    let log_name = log.as_ref().map(|log| names::show(log.path())).unwrap_or_default();
+    if let Some(log) = &log {
+        keep_log::<J>(log, &mut items);
+    }
+    // What has ended and waits for those before it.
+    let mut ended: BTreeMap<usize, Ended<J::Done>> = recall::<J>(&past, &items);
+    drop(past);
+    let unchanged = ended.len();
+    let to_do = items.iter().enumerate().filter(|(n, item)| item.plan.is_ok() && !ended.contains_key(n)).count();
+    let stream = Arc::new(Stream::new(log));
+    let words = job.words();
+    stream.tell(&Event::RunStarted { job: words.job, options: &options, inputs: items.len(), skipped, unchanged });
+    let pool = match context.pool.build(to_do, stream.is_logged().then(|| Arc::clone(&stream))) {
         Ok(pool) => Arc::new(pool),
-        Err(error) => {
-            note(None, &format!("procpool: {error}"));
-            return exit::FAILED;
-        }
+        Err(error) => return refuse(&error.to_string(), exit::FAILED),
     };
     let cleanup = job.cleanup();
     cleanup();
-    let mut report = Reporter::new(context.style, job.words(), items.len(), skipped);
+    let mut report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
     let writing = Arc::new(Mutex::new(()));
     interrupts.set(Box::new(Running {
@@ -178,6 +227,7 @@ where
         writing: Arc::clone(&writing),
         silent: context.style.quiet,
     }));
+    let done_before: Vec<usize> = ended.keys().copied().collect();
     let fed = RefCell::new(Fed::default());
     let mut unopened = items.iter().enumerate();
     let feed = std::iter::from_fn(|| {
@@ -187,12 +237,16 @@ where
             }
             let (index, item) = unopened.next()?;
             let Ok(plan) = &item.plan else { continue };
-            let opened = J::open(&item.path, plan);
+            if done_before.binary_search(&index).is_ok() {
+                continue;
+            }
+            let opened = inputs::open(&item.path);
             let mut fed = fed.borrow_mut();
             match opened {
-                Ok(task) => {
+                Ok(file) => {
                     fed.inputs.push(index);
-                    return Some(task);
+                    stream.fed(&item.path, file.metadata().ok().map(|found| Stamp::of(&found)));
+                    return Some(J::task(file.into(), plan));
                 }
                 Err(error) => fed.refused.push((index, error)),
             }
@@ -205,24 +259,42 @@ where
         }
         Err(error) => Err(error.clone()),
     };
+    // Everything that ends in this run ends here.
+    let end = |index: usize, outcome: Result<J::Done, JobError>, task: Task| {
+        let Item { path, plan } = &items[index];
+        let result = |done| stream.is_logged().then(|| serde_json::to_value(done).ok()).flatten();
+        let told = outcome.as_ref().map(result);
+        let output = plan.as_ref().ok().and_then(J::output);
+        stream.tell(&Event::InputEnded { input: path, output, outcome: told, task: &task });
+        outcome.map_or_else(Ended::Failed, Ended::Done)
+    };
+    for (index, item) in items.iter().enumerate() {
+        if let Err(error) = &item.plan {
+            ended.insert(index, end(index, Err(error.clone()), Task::default()));
+        }
+    }
     let mut outcomes = pool.map_unordered(work, feed).chunk_size(1);
-    // What has ended and waits for those before it. Without an outcome: it was cancelled.
-    let refused = |(index, item): (usize, &Item<J::Plan>)| Some((index, Some(Err(item.plan.as_ref().err()?.clone()))));
-    let mut ended: BTreeMap<usize, Option<Result<J::Done, JobError>>> =
-        items.iter().enumerate().filter_map(refused).collect();
-    let (mut told, mut over) = (0, false);
+    let (mut told, mut over, mut log_is_whole) = (0, false, true);
     let reported = loop {
+        if let Some(error) = stream.lost_log() {
+            log_is_whole = false;
+            report.note(&format!("procpool: cannot write to the log {log_name}: {}; it ends here", reason(&error)));
+        }
         let mut reported = Ok(());
         while reported.is_ok() && told < items.len() && (over || ended.contains_key(&told)) {
-            let path = &items[told].path;
-            reported = match ended.remove(&told).flatten() {
-                Some(Ok(done)) => {
-                    let (line, record) = job.done(path, &done);
+            let Item { path, plan } = &items[told];
+            reported = match (ended.remove(&told), plan) {
+                (Some(Ended::Done(done)), Ok(plan)) => {
+                    let (line, record) = job.done(path, plan, &done);
                     report.done(path, &line, record)
                 }
-                Some(Err(error)) => report.failed(path, &error, job.failed(path).as_deref()),
-                None => {
-                    report.not_begun();
+                (Some(Ended::Unchanged(done)), Ok(plan)) => {
+                    let (line, record) = job.done(path, plan, &done);
+                    report.unchanged(path, &line, record)
+                }
+                (Some(Ended::Failed(error)), _) => report.failed(path, &error, job.failed(path).as_deref()),
+                (Some(Ended::NotBegun) | None, _) | (_, Err(_)) => {
+                    stream.tell(&Event::NotBegun);
                     Ok(())
                 }
             };
@@ -236,23 +308,25 @@ where
             interrupts.wait_for_exit();
         }
         over = outcome.is_none();
-        ended.extend(fed.borrow_mut().refused.drain(..).map(|(index, error)| (index, Some(Err(error)))));
-        if let Some((task, outcome)) = outcome {
+        let refused: Vec<(usize, JobError)> = fed.borrow_mut().refused.drain(..).collect();
+        ended.extend(refused.into_iter().map(|(index, error)| (index, end(index, Err(error), Task::default()))));
+        if let Some((number, outcome)) = outcome {
             // An error of the pool as a whole may come before any task.
-            let index = fed.borrow().inputs.get(task).copied().unwrap_or(told);
-            let outcome = match outcome {
-                Ok(made) => Some(made.and_then(|made| keep(index, made))),
-                Err(error) if error.kind() == Kind::Cancelled => None,
-                Err(error) => Some(Err(JobError::from(&error))),
+            let index = fed.borrow().inputs.get(number).copied().unwrap_or(told);
+            let task = stream.take_task(number);
+            let how = match outcome {
+                Ok(made) => end(index, made.and_then(|made| keep(index, made)), task),
+                Err(error) if error.kind() == Kind::Cancelled => Ended::NotBegun,
+                Err(error) => end(index, Err(JobError::from(&error)), task),
             };
-            ended.insert(index, outcome);
+            ended.insert(index, how);
         }
     };
     drop(outcomes);
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let code = match reported.and_then(|()| finish(&job, &mut report, interrupts.stopping(), sandbox)) {
         Ok(()) if interrupts.stopping() => exit::INTERRUPTED,
-        Ok(()) if report.failures() > 0 => exit::FAILED,
+        Ok(()) if stream.state().failed() > 0 || !log_is_whole => exit::FAILED,
         Ok(()) => exit::DONE,
         Err(error) => {
             if let Some(bar) = report.bar() {
@@ -269,9 +343,38 @@ where
         }
     };
     pool.shutdown();
+    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
     interrupts.clear();
     cleanup();
     code
+}
+
+/// The options as they are once they were written and read again, to be compared with such.
+fn as_read(options: &Record) -> Value {
+    serde_json::from_str(&options.line()).unwrap_or_default()
+}
+
+/// Sees to it that the log is neither worked on nor replaced.
+fn keep_log<J: Job>(log: &LogFile, items: &mut Vec<Item<J::Plan>>) {
+    items.retain(|item| !fs::metadata(&item.path).is_ok_and(|found| file_id(&found) == log.id()));
+    let is_log = |output: &Path| fs::symlink_metadata(output).is_ok_and(|found| file_id(&found) == log.id());
+    for item in items {
+        if let Some(output) = item.plan.as_ref().ok().and_then(J::output).filter(|output| is_log(output)) {
+            let message = format!("was left out: its output {} would replace the log", names::show(output));
+            item.plan = Err(JobError::new(Cause::WouldReplaceInput, message));
+        }
+    }
+}
+
+/// The inputs that the log says are done and that are as they were then.
+fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> BTreeMap<usize, Ended<J::Done>> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let done = |(index, item): (usize, &Item<J::Plan>)| {
+        let plan = item.plan.as_ref().ok()?;
+        let result = past.result(&here, &item.path, J::output(plan))?;
+        Some((index, Ended::Unchanged(serde_json::from_value(result.clone()).ok()?)))
+    };
+    items.iter().enumerate().filter_map(done).collect()
 }
 
 /// Every file that a worker is to get soon is open here: with many workers more of them than most systems begin with.

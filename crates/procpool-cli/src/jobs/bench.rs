@@ -63,7 +63,7 @@ fn measure(context: &Context, plan: &BenchPlan) -> Result<u8, String> {
     let made_here = time(|| pictures.iter().try_for_each(|task| make(task.clone()).map(drop)));
     let (counted_here, made_here) = (counted_here.map_err(|e| e.message)?, made_here.map_err(|e| e.message)?);
 
-    let build = || context.pool.build(plan.tasks).map_err(|error| error.to_string());
+    let build = || context.pool.build(plan.tasks, None).map_err(|error| error.to_string());
     let begun = Instant::now();
     let pool = build()?;
     // The first answer of every worker ends the start.

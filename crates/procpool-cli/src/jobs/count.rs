@@ -120,8 +120,8 @@ impl Job for Count {
     type Made = CountDone;
     type Done = CountDone;
 
-    fn open(input: &Path, (): &()) -> Result<SharedFile, JobError> {
-        inputs::open(input).map(SharedFile::from)
+    fn task(input: SharedFile, (): &()) -> SharedFile {
+        input
     }
 
     fn keep((): &(), made: CountDone) -> Result<CountDone, JobError> {
@@ -132,7 +132,11 @@ impl Job for Count {
         Words { job: "count", one: "file", many: "files", done: "counted", lines_are_results: true, place: None }
     }
 
-    fn done(&mut self, input: &Path, done: &CountDone) -> (String, Record) {
+    fn options(&self) -> Record {
+        Record::default()
+    }
+
+    fn done(&mut self, input: &Path, (): &(), done: &CountDone) -> (String, Record) {
         self.total += done.characters;
         self.files += 1;
         let mut record = Record::default().with("characters", done.characters);

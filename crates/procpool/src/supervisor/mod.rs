@@ -332,7 +332,9 @@ impl Engine {
 
     fn shut(&self, at_once: bool) {
         self.with_outbox(|core, now, out| {
-            core.log.note(now, out, || Event::Closed { at_once });
+            if !core.over {
+                core.log.note(now, out, || Event::Closed { at_once });
+            }
             core.sched.close(at_once, now);
             // What is accepted is to end, and a stopped worker ends nothing but by SIGKILL.
             self.unfreeze(core, !at_once);

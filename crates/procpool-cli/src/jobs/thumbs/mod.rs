@@ -62,8 +62,8 @@ pub(crate) struct ThumbMade {
 }
 
 /// One thumbnail saved.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ThumbDone {
-    output: PathBuf,
     width: u32,
     height: u32,
 }
@@ -89,7 +89,7 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
         Err((path, error)) => Item { path, plan: Err(error) },
     };
     let place = skip.map(names::show);
-    let job = Thumbs { place, folders: Arc::new(folders) };
+    let job = Thumbs { place, folders: Arc::new(folders), options: plan.options.clone() };
     run(context, job, thumb, named.into_iter().map(item).collect(), skipped)
 }
 
@@ -114,6 +114,7 @@ pub(crate) fn job_error(error: &PictureError) -> JobError {
 struct Thumbs {
     place: Option<String>,
     folders: Arc<BTreeSet<Folder>>,
+    options: Options,
 }
 
 impl Job for Thumbs {
@@ -122,13 +123,17 @@ impl Job for Thumbs {
     type Made = ThumbMade;
     type Done = ThumbDone;
 
-    fn open(input: &Path, plan: &ThumbPlan) -> Result<ThumbTask, JobError> {
-        Ok(ThumbTask { input: inputs::open(input)?.into(), options: plan.options.clone() })
+    fn task(input: SharedFile, plan: &ThumbPlan) -> ThumbTask {
+        ThumbTask { input, options: plan.options.clone() }
+    }
+
+    fn output(plan: &ThumbPlan) -> Option<&Path> {
+        Some(plan.output.path())
     }
 
     fn keep(plan: &ThumbPlan, made: ThumbMade) -> Result<ThumbDone, JobError> {
         outputs::write(&plan.output, &made.bytes)?;
-        Ok(ThumbDone { output: plan.output.path().to_owned(), width: made.width, height: made.height })
+        Ok(ThumbDone { width: made.width, height: made.height })
     }
 
     fn words(&self) -> Words {
@@ -142,8 +147,12 @@ impl Job for Thumbs {
         }
     }
 
-    fn done(&mut self, input: &Path, done: &ThumbDone) -> (String, Record) {
-        let output = done.output.as_path();
+    fn options(&self) -> Record {
+        Record::default().with("picture", serde_json::to_value(&self.options).unwrap_or_default())
+    }
+
+    fn done(&mut self, input: &Path, plan: &ThumbPlan, done: &ThumbDone) -> (String, Record) {
+        let output = plan.output.path();
         let line = format!("A thumbnail for {} was saved as {}", names::show(input), names::show(output));
         let record =
             Record::default().with_path("output", output).with("width", done.width).with("height", done.height);
@@ -152,6 +161,6 @@ impl Job for Thumbs {
 
     fn cleanup(&self) -> Arc<dyn Fn() + Send + Sync> {
         let folders = Arc::clone(&self.folders);
-        Arc::new(move || folders.iter().for_each(|folder| outputs::clean(folder)))
+        Arc::new(move || folders.iter().for_each(outputs::clean))
     }
 }
