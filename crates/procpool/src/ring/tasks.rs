@@ -69,12 +69,18 @@ impl TaskProducer {
     /// Takes an unclaimed frame back. `false` if the worker was first.
     pub(crate) fn revoke(&self, slot: u32) -> bool {
         let state = &self.region.control().tasks[slot as usize % SLOTS].state;
-        state.compare_exchange(READY, REVOKED, AcqRel, Acquire).is_ok()
+        !self.was_passed(slot) && state.compare_exchange(READY, REVOKED, AcqRel, Acquire).is_ok()
     }
 
     /// Whether the worker has claimed this frame.
     pub(crate) fn is_claimed(&self, slot: u32) -> bool {
-        self.region.control().tasks[slot as usize % SLOTS].state.load(Acquire) != READY
+        self.was_passed(slot) || self.region.control().tasks[slot as usize % SLOTS].state.load(Acquire) != READY
+    }
+
+    /// Whether another frame is in this one's slot by now, so that its state is not this one's any more. Of a frame whose
+    /// result nobody has taken yet, that is possible: the frames behind it may all have been taken back.
+    fn was_passed(&self, slot: u32) -> bool {
+        self.tail.wrapping_sub(slot) as usize > SLOTS
     }
 
     /// Learns how far the worker has come.

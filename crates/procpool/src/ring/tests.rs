@@ -61,6 +61,26 @@ fn a_slot_is_either_claimed_or_revoked() {
 }
 
 #[test]
+fn a_frame_that_was_passed_does_not_speak_for_the_next_one_in_its_slot() {
+    let region = region();
+    let (mut parent, mut worker) = (TaskProducer::new(&region), TaskConsumer::new(&region));
+    let mut payload = Vec::new();
+    let old = parent.push(&header(0), b"").unwrap().unwrap();
+    assert!(matches!(worker.claim(&mut payload), Claim::Task(h) if h.frame == 0));
+    worker.finish();
+    // Its result is not looked at yet, while others come and are taken back until the ring has gone around.
+    for frame in 1..SLOTS as u64 {
+        let slot = parent.push(&header(frame), b"").unwrap().unwrap();
+        assert!(parent.revoke(slot));
+        assert!(matches!(worker.claim(&mut payload), Claim::Empty));
+    }
+    parent.push(&header(99), b"").unwrap().unwrap();
+    assert!(parent.is_claimed(old));
+    assert!(!parent.revoke(old), "that would take the other one back");
+    assert!(matches!(worker.claim(&mut payload), Claim::Task(h) if h.frame == 99));
+}
+
+#[test]
 fn a_worker_that_claims_too_much_is_found_out() {
     let region = region();
     let mut parent = TaskProducer::new(&region);
