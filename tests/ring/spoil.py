@@ -25,7 +25,7 @@ SPOILINGS = [
     ("neither READY nor task_tail is a Release", "tasks.rs",
      [("slot.state.store(READY, Release)", "slot.state.store(READY, Relaxed)"),
       ("control.task_tail.0.store(self.tail, Release)", "control.task_tail.0.store(self.tail, Relaxed)")], None,
-     "a_frame_is_either_claimed_or_revoked"),
+     "slots_and_bytes_are_used_again_only_when_passed"),
     ("task_tail goes before the slot is written", "tasks.rs",
      [("        let slot = &control.tasks[self.tail as usize % SLOTS];",
        "        control.task_tail.0.store(self.tail.wrapping_add(1), Release);\n"

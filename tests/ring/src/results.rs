@@ -93,6 +93,7 @@ fn last_words(parent: &mut ResultConsumer, finished: &mut Vec<u8>) -> bool {
     if open.done.frame != 5 || open.done.first != next {
         return parent.was_carrying();
     }
+    assert_eq!(open.done.items as usize, open.done.bytes.len(), "it says that it has finished what it has not written");
     finished.extend(open.done.bytes);
     (open.running || parent.was_carrying()) && finished.len() < 3
 }
@@ -104,6 +105,12 @@ fn a_worker_that_dies_after_any_step_leaves_the_truth() {
         crate::model(3, move || {
             let region = Region::in_heap();
             let (mut worker, mut parent) = (ResultProducer::new(&region), ResultConsumer::new(&region));
+            // An earlier frame, so that a slot is used a second time.
+            assert!(worker.open(4, 0));
+            worker.begin();
+            assert!(worker.add(&[9]));
+            worker.commit(0).unwrap();
+            assert_eq!(parent.pop().unwrap().unwrap().frame, 4);
             let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
             let in_worker = Arc::clone(&counts);
             let works = thread::spawn(move || work(&mut worker, steps, &in_worker.0, &in_worker.1));

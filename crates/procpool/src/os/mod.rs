@@ -4,6 +4,7 @@
 
 pub(crate) mod bell;
 pub(crate) mod elf;
+pub(crate) mod fail;
 pub(crate) mod fork;
 pub(crate) mod memory;
 pub(crate) mod poller;

@@ -12,6 +12,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
 };
 
+use super::fail::{Call, point};
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -46,6 +48,7 @@ impl Child {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> io::Result<Self> {
+        point(Call::Spawn)?;
         let child = Command::new("/proc/self/exe")
             .arg0(argv0)
             .arg(argument)
@@ -56,7 +59,7 @@ impl Child {
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         // The child is not reaped before this, so its pid still names it.
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        match point(Call::PidfdOpen).and_then(|()| pidfd_open(pid, PidfdFlags::empty())) {
             Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false) }),
             Err(e) => {
                 let mut child = child;
@@ -104,7 +107,7 @@ impl Child {
     }
 
     fn wait_id(&self, options: WaitIdOptions) -> Option<Exit> {
-        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+        match point(Call::Wait).and_then(|()| waitid(WaitId::PidFd(self.pidfd.as_fd()), options)) {
             Ok(None) => None,
             Ok(Some(status)) => {
                 self.reaped.store(true, Relaxed);

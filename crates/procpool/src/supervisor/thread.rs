@@ -10,6 +10,7 @@ use super::link::{Link, Word};
 use super::{Core, Engine, Outbox, WATCH, Wear};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
+use crate::os::fail::{Call, point};
 use crate::os::{poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
 use crate::sched::{Doom, Nanos, WorkerId};
@@ -20,6 +21,8 @@ const BELL: u64 = u64::MAX;
 pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
     let poller = Poller::new().map_err(|e| Error::os("cannot make an epoll", &e))?;
     poller.add(&engine.supervisor_bell, BELL).map_err(|e| Error::os("cannot watch an eventfd", &e))?;
+    let refused = |e: &std::io::Error| Error::os("cannot start the supervisor thread", e);
+    point(Call::Thread).map_err(|e| refused(&e.into()))?;
     std::thread::Builder::new()
         .name("procpool".into())
         .spawn(move || {
@@ -27,7 +30,7 @@ pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> 
             let _ = signals::block_all();
             supervise(&engine, &poller);
         })
-        .map_err(|e| Error::os("cannot start the supervisor thread", &e))
+        .map_err(|e| refused(&e))
 }
 
 fn supervise(engine: &Engine, poller: &Poller) {
