@@ -7,7 +7,9 @@ use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 use crate::os::{Bell, Futex};
-use crate::ring::{Claim, FULL, Listener, Region, ResultConsumer, ResultProducer, SLEEPING, TaskConsumer, TaskProducer};
+use crate::ring::{
+    Claim, FULL, Listener, Region, ResultConsumer, ResultProducer, SLEEPING, TaskConsumer, TaskProducer,
+};
 use crate::tasks::{header, payload, push};
 
 /// Claims a frame, sleeping while there is none.

@@ -342,11 +342,9 @@ impl Core {
                 }
             }
             Action::Retire(worker) => {
-                if let Some(link) = self.links.get_mut(&worker)
-                    && !link.retire()
-                {
-                    self.sched.doom(worker, Doom::Breach("it does not read its messages"));
-                }
+                self.retire(worker);
+                // So that it notes when to try again.
+                out.ring_supervisor |= self.links.get(&worker).is_some_and(Link::is_untold);
             }
             Action::Fail { payload, range, failure, worker, attempt } => {
                 for item in range.0..range.1 {
