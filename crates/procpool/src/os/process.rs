@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -107,7 +108,14 @@ impl Child {
     }
 
     fn wait_id(&self, options: WaitIdOptions) -> Option<Exit> {
-        match point(Call::Wait).and_then(|()| waitid(WaitId::PidFd(self.pidfd.as_fd()), options)) {
+        let status = loop {
+            match point(Call::Wait).and_then(|()| waitid(WaitId::PidFd(self.pidfd.as_fd()), options)) {
+                // A handler of the host's has run; the child is still to be reaped.
+                Err(Errno::INTR) => {}
+                status => break status,
+            }
+        };
+        match status {
             Ok(None) => None,
             Ok(Some(status)) => {
                 self.reaped.store(true, Relaxed);
