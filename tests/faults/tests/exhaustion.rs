@@ -173,7 +173,7 @@ fn exhaust(failures: u64, stride: u64) {
 }
 
 fn stride() -> u64 {
-    std::env::var("EXHAUSTION_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(3)
+    std::env::var("EXHAUSTION_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(1)
 }
 
 #[test]

@@ -380,7 +380,11 @@ impl Core {
         let Some(link) = self.links.get_mut(&worker) else { return };
         match link.send(frame, range, payload, self.listener) {
             Ok(true) => {}
-            Ok(false) => return self.sched.refused(worker, frame),
+            Ok(false) => {
+                self.sched.refused(worker, frame);
+                // Nothing else may ever happen to this worker.
+                return self.wake_supervisor_at(self.sched.next_tick(now), out);
+            }
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
         let pid = link.pid();
@@ -395,12 +399,17 @@ impl Core {
             out.wakes.push(link.region().clone());
         }
         let watch = payload.is_watched().then_some(WATCH.as_nanos() as u64);
-        if let Some(within) = [payload.timeout, watch].into_iter().flatten().min() {
-            let wake = now.saturating_add(within);
-            if self.planned_wake.is_none_or(|planned| planned > wake) {
-                self.planned_wake = Some(wake);
-                out.ring_supervisor = true;
-            }
+        let within = [payload.timeout, watch].into_iter().flatten().min();
+        self.wake_supervisor_at(within.map(|within| now.saturating_add(within)), out);
+    }
+
+    /// The supervisor thread is to look again at this time, if it does not mean to do so before.
+    fn wake_supervisor_at(&mut self, wake: Option<Nanos>, out: &mut Outbox) {
+        if let Some(wake) = wake
+            && self.planned_wake.is_none_or(|planned| planned > wake)
+        {
+            self.planned_wake = Some(wake);
+            out.ring_supervisor = true;
         }
     }
 
