@@ -169,7 +169,11 @@ impl Engine {
             wear,
             epoch: Instant::now(),
         });
-        let handle = thread::spawn(Arc::clone(&engine))?;
+        let handle = thread::spawn(Arc::clone(&engine)).inspect_err(|_| {
+            if let Some(printer) = &engine.printer {
+                printer.close();
+            }
+        })?;
         let _ = engine.supervisor_id.set(handle.thread().id());
         *engine.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         Ok(engine)
