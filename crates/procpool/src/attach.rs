@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::os::fail::{Call, point};
 use crate::os::memory;
 
 /// A descriptor that travels with a value.
@@ -28,7 +29,11 @@ impl Attachment {
 
     /// A descriptor to send.
     pub(crate) fn to_send(&self) -> std::io::Result<OwnedFd> {
-        if self.reopen { memory::reopen(self.fd.as_fd()) } else { self.fd.try_clone() }
+        if self.reopen {
+            return memory::reopen(self.fd.as_fd());
+        }
+        point(Call::Duplicate)?;
+        self.fd.try_clone()
     }
 }
 

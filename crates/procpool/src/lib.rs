@@ -78,3 +78,10 @@ pub use queue::Queue;
 pub use sandbox::{Sandbox, SandboxReport};
 pub use shared_file::SharedFile;
 pub use supervisor::{Output, OutputLine, Stream};
+
+/// For the tests of this crate: system calls that fail on demand.
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub mod failpoints {
+    pub use crate::os::fail::{Call, arm, disarm};
+}

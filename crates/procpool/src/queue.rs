@@ -23,6 +23,7 @@ use crate::attach::{self, Attachment};
 use crate::call;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::bell::{Bell, wait_readable};
+use crate::os::fail::{Call, point};
 use crate::os::memory;
 
 /// A queue of values that any number of processes and threads put into and get from.
@@ -234,7 +235,7 @@ impl Inner {
 
 fn lock_file(file: &File) -> std::io::Result<()> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match point(Call::Lock).and_then(|()| flock(file, FlockOperation::LockExclusive)) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),

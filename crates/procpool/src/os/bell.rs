@@ -9,11 +9,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::thread::futex;
 
+use super::fail::{Call, point};
+
 /// Sleeps until `word` is no longer `expected`, somebody wakes it, or `timeout` is over. May wake for no reason.
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let timeout = timeout.and_then(|d| Timespec::try_from(d).ok());
     // Every way to return means the same to the caller: look again.
-    let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
+    let _ = point(Call::Futex).and_then(|()| futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref()));
 }
 
 /// Wakes the one process that sleeps on `word`.
@@ -28,6 +30,7 @@ pub(crate) struct Bell(OwnedFd);
 impl Bell {
     /// A new bell, silent.
     pub(crate) fn new() -> io::Result<Self> {
+        point(Call::Eventfd)?;
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
@@ -64,7 +67,7 @@ impl AsFd for Bell {
 pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     let timeout = timeout.and_then(|d| Timespec::try_from(d).ok());
-    match poll(&mut fds, timeout.as_ref()) {
+    match point(Call::Poll).and_then(|()| poll(&mut fds, timeout.as_ref())) {
         Ok(n) => Ok(n > 0),
         Err(Errno::INTR) => Ok(false),
         Err(e) => Err(e.into()),

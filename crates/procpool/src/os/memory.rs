@@ -8,31 +8,39 @@ use std::ptr::NonNull;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use super::fail::{Call, point};
+
 const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// Makes a zeroed memfd of `len` bytes that nobody can shrink or grow, so that no peer can make a mapping of it fault.
 pub(crate) fn create_fixed(name: &str, len: usize) -> io::Result<OwnedFd> {
     let fd = create_growing(name)?;
+    point(Call::Truncate)?;
     rustix::fs::ftruncate(&fd, len as u64)?;
+    point(Call::Seal)?;
     fcntl_add_seals(&fd, FIXED_SIZE)?;
     Ok(fd)
 }
 
 /// Makes an empty memfd that grows as it is written.
 pub(crate) fn create_growing(name: &str) -> io::Result<OwnedFd> {
+    point(Call::Memfd)?;
     Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
 }
 
 /// Makes a memfd that holds `bytes` and can never change again, so that a mapping of it is an ordinary slice.
 pub(crate) fn create_frozen(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(create_growing(name)?);
+    point(Call::Write)?;
     file.write_all(bytes)?;
+    point(Call::Seal)?;
     fcntl_add_seals(&file, FIXED_SIZE | SealFlags::WRITE)?;
     Ok(file.into())
 }
 
 /// A second open file description of the same memfd: locks taken through one exclude the other.
 pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    point(Call::Open)?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     Ok(File::options().read(true).write(true).open(path)?.into())
 }
@@ -66,6 +74,7 @@ impl Mapping {
         if len == 0 {
             return Ok(Self { ptr: NonNull::dangling(), len });
         }
+        point(Call::Map)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing of ours.
         let ptr = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, fd, 0) }?;
         let ptr = NonNull::new(ptr.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -128,10 +137,12 @@ pub(crate) fn half_of_memory() -> u64 {
 }
 
 fn size_of_file(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    point(Call::Stat)?;
     Ok(u64::try_from(fstat(fd)?.st_size).unwrap_or(0))
 }
 
 fn require_seals(fd: BorrowedFd<'_>, wanted: SealFlags) -> io::Result<()> {
+    point(Call::Seal)?;
     if fcntl_get_seals(fd)?.contains(wanted) {
         return Ok(());
     }

@@ -5,6 +5,7 @@
 pub(crate) mod bell;
 pub(crate) mod cgroup;
 pub(crate) mod elf;
+pub(crate) mod fail;
 pub(crate) mod family;
 pub(crate) mod fork;
 pub(crate) mod memory;

@@ -9,11 +9,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, pidfd_open,
     pidfd_send_signal, prlimit, waitid,
 };
 
+use super::fail::{Call, point};
 use super::family::{Family, end_descendants, signal_descendants};
 
 /// How a process ended.
@@ -52,6 +54,7 @@ impl Child {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> io::Result<Self> {
+        point(Call::Spawn)?;
         let child = Command::new("/proc/self/exe")
             .arg0(argv0)
             .arg(argument)
@@ -62,7 +65,7 @@ impl Child {
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         // The child is not reaped before this, so its pid still names it.
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        match point(Call::PidfdOpen).and_then(|()| pidfd_open(pid, PidfdFlags::empty())) {
             Ok(pidfd) => Ok(Self { pid, pidfd, reaped: AtomicBool::new(false), family: OnceLock::new() }),
             Err(e) => {
                 let mut child = child;
@@ -162,7 +165,14 @@ impl Child {
     }
 
     fn wait_id(&self, options: WaitIdOptions) -> Option<Exit> {
-        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+        let status = loop {
+            match point(Call::Wait).and_then(|()| waitid(WaitId::PidFd(self.pidfd.as_fd()), options)) {
+                // A handler of the host's has run; the child is still to be reaped.
+                Err(Errno::INTR) => {}
+                status => break status,
+            }
+        };
+        match status {
             Ok(None) => None,
             Ok(Some(status)) => {
                 self.reaped.store(true, Relaxed);

@@ -10,6 +10,8 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+use super::fail::{Call, point};
+
 /// The largest message in bytes. Well below the kernel's default socket buffer; larger things go into memfds.
 pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
 /// The most descriptors one message may carry.
@@ -33,6 +35,7 @@ pub(crate) enum Received {
 impl Socket {
     /// Two connected ends.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        point(Call::Socketpair)?;
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((Self(a), Self(b)))
     }
@@ -63,7 +66,7 @@ impl Socket {
         }
         let flags = SendFlags::NOSIGNAL | if wait { SendFlags::empty() } else { SendFlags::DONTWAIT };
         loop {
-            match sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, flags) {
+            match point(Call::Send).and_then(|()| sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, flags)) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -80,7 +83,8 @@ impl Socket {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         let message = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(buf)], &mut control, flags) {
+            match point(Call::Receive).and_then(|()| recvmsg(&self.0, &mut [IoSliceMut::new(buf)], &mut control, flags))
+            {
                 Ok(message) => break message,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(Received::Empty),

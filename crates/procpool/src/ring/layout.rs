@@ -2,16 +2,18 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
+use std::sync::atomic::Ordering::*;
 
+use super::sync::{AtomicU32, AtomicU64, Byte, copy_in, copy_out, fence};
 use crate::os::memory::Mapping;
 
-/// Slots in each ring: the most task frames a worker can hold.
-pub(crate) const SLOTS: usize = 64;
+/// Slots in each ring: the most task frames a worker can hold. A model goes around after two.
+pub(crate) const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Bytes of payload space in each direction.
-pub(super) const DATA: usize = 256 * 1024;
+pub(super) const DATA: usize = if cfg!(loom) { 8 } else { 256 * 1024 };
 
 /// A cache line of its own, so that the two sides do not slow each other down.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(super) struct Line<T>(pub(super) T);
 
@@ -35,6 +37,7 @@ pub(crate) enum Listener {
 }
 
 /// A task frame on its way to the worker. Written by the parent, but for `open`.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(super) struct TaskSlot {
     /// The items that nobody has taken, as [`Items`].
@@ -66,6 +69,7 @@ impl Items {
 }
 
 /// A result frame on its way to the parent. Written by the worker.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(super) struct ResultSlot {
     /// One more than the position of the result frame that the other fields belong to.
@@ -80,6 +84,7 @@ pub(super) struct ResultSlot {
 }
 
 /// The control words and slots at the start of the region; the two payload spaces follow.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub(super) struct Control {
     /// Written by the parent.
@@ -102,7 +107,7 @@ pub(crate) struct Region(Arc<Mapping>);
 
 impl Region {
     /// The size of a region in bytes.
-    pub(crate) const SIZE: usize = size_of::<Control>() + 2 * DATA;
+    pub(crate) const SIZE: usize = size_of::<Control>() + 2 * DATA * size_of::<Byte>();
 
     /// Takes a mapping of at least [`Region::SIZE`] bytes; `None` if it is smaller.
     pub(crate) fn new(mapping: Mapping) -> Option<Self> {
@@ -121,12 +126,12 @@ impl Region {
     }
 
     pub(super) fn result_data(&self) -> Data {
-        self.data(size_of::<Control>() + DATA)
+        self.data(size_of::<Control>() + DATA * size_of::<Byte>())
     }
 
     fn data(&self, at: usize) -> Data {
-        // SAFETY: `at + DATA` is within the mapping, whose length was checked in `new`.
-        Data { start: unsafe { self.0.as_ptr().add(at) }, _region: self.clone() }
+        // SAFETY: `DATA` bytes from `at` on are within the mapping, whose length was checked in `new`.
+        Data { start: unsafe { self.0.as_ptr().add(at) }.cast(), _region: self.clone() }
     }
 
     /// Whether the worker sleeps as `how` says; if so, says that it no longer does, and the caller must wake it.
@@ -138,6 +143,18 @@ impl Region {
         word.load(Relaxed) == how && word.compare_exchange(how, AWAKE, SeqCst, SeqCst).is_ok()
     }
 
+    /// The worker's side: sleeps by `wait` while `needed`, until woken. Says first that it sleeps, then looks once more:
+    /// whoever publishes something looks at the word in the other order, so one of the two sees the other.
+    pub(crate) fn sleep(&self, how: u32, needed: impl FnOnce() -> bool, wait: impl FnOnce(&AtomicU32, u32)) {
+        let word = self.worker_word();
+        word.store(how, SeqCst);
+        fence(SeqCst);
+        if needed() {
+            wait(word, how);
+        }
+        word.store(AWAKE, SeqCst);
+    }
+
     /// The word on which the worker sleeps.
     pub(crate) fn worker_word(&self) -> &AtomicU32 {
         &self.control().worker.0
@@ -145,7 +162,9 @@ impl Region {
 
     /// Says who is to be rung. After this, the caller looks at the ring once more before it sleeps.
     pub(crate) fn set_listener(&self, listener: Listener) {
-        self.control().listener.0.store(listener as u32, SeqCst);
+        // A swap, which costs what such a store costs: so all changes of this word follow one another for loom too, which
+        // does not see by itself that a store after a read of something is a store after the swap that replaced it.
+        self.control().listener.0.swap(listener as u32, SeqCst);
         fence(SeqCst);
     }
 
@@ -154,20 +173,41 @@ impl Region {
     pub(crate) fn take_listener(&self) -> Listener {
         fence(SeqCst);
         let word = &self.control().listener.0;
-        match word.load(Relaxed) {
-            0 => Listener::Awake,
-            seen => match word.swap(AWAKE, SeqCst).max(seen) {
-                1 => Listener::Leader,
-                _ => Listener::Supervisor,
-            },
+        if word.load(Relaxed) == AWAKE {
+            return Listener::Awake;
         }
+        // Whose wish was taken is who is rung. Between the look and this it may have become another one's, who would wait for
+        // ever; or nobody's, and then whoever changed it looks at the ring after that.
+        match word.swap(AWAKE, SeqCst) {
+            AWAKE => Listener::Awake,
+            1 => Listener::Leader,
+            _ => Listener::Supervisor,
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Region {
+    /// A fresh region in the heap. Loom's atomics must be made one by one; zeroed memory does not hold any.
+    pub(crate) fn in_heap() -> Self {
+        let region = Self(Arc::new(Mapping::in_heap(Self::SIZE)));
+        let start = region.0.as_ptr();
+        // SAFETY: the memory is ours, aligned to a page, and as long as all of this together.
+        unsafe {
+            start.cast::<Control>().write(Control::default());
+            let bytes = start.add(size_of::<Control>()).cast::<Byte>();
+            for k in 0..2 * DATA {
+                bytes.add(k).write(Byte::new(0));
+            }
+        }
+        region
     }
 }
 
 /// A payload space. Bytes go in and out by copy only, since the other side may change them at any moment.
 #[derive(Debug)]
 pub(super) struct Data {
-    start: NonNull<u8>,
+    start: NonNull<Byte>,
     _region: Region,
 }
 
@@ -181,7 +221,7 @@ impl Data {
         assert!(offset <= DATA && bytes.len() <= DATA - offset, "a reservation lies inside the space");
         // SAFETY: the range is inside the mapping (asserted), which no Rust reference points to. The reader copies it only
         // after the Release store that publishes it; a hostile peer that does not wait spoils its own copy only.
-        unsafe { self.start.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { copy_in(self.start.as_ptr().add(offset), bytes) };
     }
 
     /// Appends a copy of `len` bytes at `offset` to `out`; `false` if they do not lie inside the space.
@@ -194,7 +234,7 @@ impl Data {
         // SAFETY: the source is inside the mapping (checked), the destination was reserved, and both are plain bytes: a
         // peer that writes at the same time can change which bytes arrive, and they are only validated after this copy.
         unsafe {
-            out.as_mut_ptr().add(out.len()).copy_from_nonoverlapping(self.start.as_ptr().add(offset), len);
+            copy_out(self.start.as_ptr().add(offset), len, out.as_mut_ptr().add(out.len()));
             out.set_len(out.len() + len);
         }
         true

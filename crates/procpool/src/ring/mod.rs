@@ -8,9 +8,10 @@
 mod layout;
 mod results;
 mod space;
+mod sync;
 mod tasks;
 
-pub(crate) use layout::{AWAKE, FULL, Listener, Region, SLEEPING, SLOTS};
+pub(crate) use layout::{FULL, Listener, Region, SLEEPING, SLOTS};
 pub(crate) use results::{ResultConsumer, ResultProducer, Shown};
 pub(crate) use tasks::{TaskConsumer, TaskHeader, TaskProducer};
 
@@ -21,5 +22,5 @@ pub(crate) struct Breach(pub(crate) &'static str);
 /// The largest payload in bytes that travels inside a ring; larger ones travel in a memfd of their own.
 pub(crate) const INLINE_MAX: usize = layout::DATA / 4;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -67,6 +67,9 @@ impl TaskProducer {
     /// Takes back the end of a frame whose items reach from `items.0` to before `items.1`: `keep` says where it is to end, given
     /// where the items begin that the worker has not begun. Returns where it ends now.
     pub(crate) fn take_back(&self, slot: u32, items: (u32, u32), keep: impl Fn(u32) -> u32) -> Result<u32, Breach> {
+        if self.was_passed(slot) {
+            return Ok(items.1);
+        }
         let open = &self.region.control().tasks[slot as usize % SLOTS].open;
         loop {
             let word = open.load(Acquire);
@@ -83,6 +86,9 @@ impl TaskProducer {
 
     /// One past the last item that the worker has begun, of a frame whose items reach from `items.0` to before `items.1`.
     pub(crate) fn begun(&self, slot: u32, items: (u32, u32)) -> Result<u32, Breach> {
+        if self.was_passed(slot) {
+            return Ok(items.1);
+        }
         let word = self.region.control().tasks[slot as usize % SLOTS].open.load(Acquire);
         Ok(self.believe(word, items)?.next)
     }
@@ -93,6 +99,12 @@ impl TaskProducer {
             return Err(Breach("it claims tasks that it was not sent"));
         }
         Ok(items)
+    }
+
+    /// Whether another frame is in this one's slot by now, so that its word is not this one's any more. Of a frame whose
+    /// result nobody has taken yet, that is possible: the frames behind it may all have been taken back.
+    fn was_passed(&self, slot: u32) -> bool {
+        self.tail.wrapping_sub(slot) as usize > SLOTS
     }
 
     /// Learns how far the worker has come.

@@ -84,6 +84,27 @@ fn a_worker_that_begins_what_it_has_not_is_found_out() {
 }
 
 #[test]
+fn a_frame_that_was_passed_does_not_speak_for_the_next_one_in_its_slot() {
+    let region = region();
+    let (mut parent, mut worker) = (TaskProducer::new(&region), TaskConsumer::new(&region));
+    let mut payload = Vec::new();
+    let old = parent.push(&header(0), b"").unwrap().unwrap();
+    assert!(worker.next(&mut payload).is_some() && worker.begin() && worker.begin());
+    worker.finish();
+    // Its result is not looked at yet, while others come and are taken back until the ring has gone around.
+    for frame in 1..SLOTS as u64 {
+        let slot = parent.push(&header(frame), b"").unwrap().unwrap();
+        assert_eq!(parent.take_back(slot, (0, 2), |_| 0), Ok(0));
+        assert!(worker.next(&mut payload).is_none());
+    }
+    let new = parent.push(&header(99), b"").unwrap().unwrap();
+    assert_eq!(parent.begun(old, (0, 2)), Ok(2));
+    assert_eq!(parent.take_back(old, (0, 2), |_| 0), Ok(2), "that would take the other one back");
+    assert_eq!(parent.begun(new, (0, 2)), Ok(0));
+    assert_eq!(worker.next(&mut payload).unwrap().frame, 99);
+}
+
+#[test]
 fn a_worker_that_claims_too_much_is_found_out() {
     let region = region();
     let mut parent = TaskProducer::new(&region);

@@ -12,6 +12,7 @@ use crate::call::Function;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::bell::Bell;
 use crate::os::cgroup::Home;
+use crate::os::fail::{Call, point};
 use crate::os::memory::{Mapping, create_fixed};
 use crate::os::process::Child;
 use crate::os::socket::Socket;
@@ -90,6 +91,7 @@ impl Launch {
                     let _ = crate::os::signals::block_all();
                     worker::run(theirs, worker::Place::Thread);
                 };
+                point(Call::Thread).map_err(|e| refused("a thread")(e.into()))?;
                 std::thread::Builder::new()
                     .name(format!("{name}-{number}"))
                     .spawn(work)

@@ -72,6 +72,8 @@ pub(super) struct Link {
     unable: bool,
     /// Until when it may clean up.
     until: Option<Nanos>,
+    /// It is to end and could not be told, because the system was short of something.
+    untold: bool,
     /// When it last was sent something while idle, or showed something.
     shown_at: Nanos,
     peek_at: Nanos,
@@ -112,6 +114,7 @@ impl Link {
             shown_at: 0,
             peek_at: 0,
             peak_memory: None,
+            untold: false,
             started: Instant::now(),
             since: 0,
         }
@@ -284,11 +287,18 @@ impl Link {
     }
 
     /// Tells the worker to end when its ring is empty. `false` if it lives but does not listen.
-    pub(super) fn retire(&self) -> bool {
-        match self.socket.send(&control::encode(&ToWorker::Exit), &[], false) {
-            Err(e) => e.kind() != std::io::ErrorKind::WouldBlock,
-            Ok(()) => true,
-        }
+    pub(super) fn retire(&mut self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
+        let failure = self.socket.send(&control::encode(&ToWorker::Exit), &[], false).err().map(|e| e.kind());
+        // Who is gone need not be told; who does not listen must be ended; else it is a shortage, which passes.
+        self.untold =
+            failure.is_some_and(|kind| ![BrokenPipe, ConnectionReset, NotConnected, WouldBlock].contains(&kind));
+        failure != Some(WouldBlock)
+    }
+
+    /// Whether it must be told once more that it is to end.
+    pub(super) fn is_untold(&self) -> bool {
+        self.untold
     }
 
     /// Ends the worker now; a thread ends after its present frame.

@@ -124,7 +124,7 @@ impl Core {
             }
         }
         if self.has_unnoticed() {
-            self.wake_supervisor_in(WATCH.as_nanos() as u64, now, out);
+            self.wake_supervisor_at(Some(now.saturating_add(WATCH.as_nanos() as u64)), out);
         }
     }
 

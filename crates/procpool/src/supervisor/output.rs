@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
 use crate::os::bell::Bell;
+use crate::os::fail::{Call, point};
 use crate::os::poller::Poller;
 
 /// Which of a worker's streams.
@@ -86,6 +87,7 @@ struct PipeState {
 
 impl Pipe {
     pub(super) fn new(pid: u32, stream: Stream, reader: std::io::PipeReader) -> io::Result<Self> {
+        point(Call::Nonblocking)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
         let state = PipeState { reader: Some(reader), partial: Vec::new(), tail: VecDeque::new(), lines: Vec::new() };
         Ok(Self { pid, stream, state: Mutex::new(state) })
@@ -102,7 +104,7 @@ impl Pipe {
         let mut buf = [0; 8192];
         while left > 0 {
             let Some(reader) = &mut state.reader else { return false };
-            match reader.read(&mut buf) {
+            match point(Call::Read).map_err(io::Error::from).and_then(|()| reader.read(&mut buf)) {
                 Ok(0) => return state.end(),
                 Ok(n) => {
                     left = left.saturating_sub(n);
@@ -190,6 +192,7 @@ impl Printer {
             id: OnceLock::new(),
         });
         printer.poller.add(&printer.bell, BELL)?;
+        point(Call::Thread)?;
         let runs = Arc::clone(&printer);
         let handle = std::thread::Builder::new().name("procpool-output".into()).spawn(move || {
             let _ = crate::os::signals::block_all();
@@ -308,11 +311,12 @@ impl Streams {
     pub(super) fn new(printer: Option<&Printer>) -> io::Result<Self> {
         let mut streams = Self::default();
         let Some(printer) = printer else { return Ok(streams) };
-        let (reader, writer) = io::pipe()?;
+        let pipe = || point(Call::Pipe).map_err(io::Error::from).and_then(|()| io::pipe());
+        let (reader, writer) = pipe()?;
         streams.ours.push((Stream::Stderr, reader));
         streams.stderr = Some(writer.into());
         if printer.wants_stdout() {
-            let (reader, writer) = io::pipe()?;
+            let (reader, writer) = pipe()?;
             streams.ours.push((Stream::Stdout, reader));
             streams.stdout = Some(writer.into());
         }

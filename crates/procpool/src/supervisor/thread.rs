@@ -11,17 +11,22 @@ use super::pause::BEAT;
 use super::{Core, Engine, Outbox, WATCH, Wear, nanos};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
+use crate::os::fail::{Call, point};
 use crate::os::{cgroup::Home, poller::Poller, process, procfs, signals};
 use crate::ring::{Breach, Listener};
 use crate::sandbox::SandboxReport;
 use crate::sched::{Doom, Nanos, WorkerId};
 
 const BELL: u64 = u64::MAX;
+/// When to try again what the system was short of something for.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// Starts the supervisor thread of `engine`.
 pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
     let poller = Poller::new().map_err(|e| Error::os("cannot make an epoll", &e))?;
     poller.add(&engine.supervisor_bell, BELL).map_err(|e| Error::os("cannot watch an eventfd", &e))?;
+    let refused = |e: &std::io::Error| Error::os("cannot start the supervisor thread", e);
+    point(Call::Thread).map_err(|e| refused(&e.into()))?;
     std::thread::Builder::new()
         .name("procpool".into())
         .spawn(move || {
@@ -29,7 +34,7 @@ pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> 
             let _ = signals::block_all();
             supervise(&engine, &poller);
         })
-        .map_err(|e| Error::os("cannot start the supervisor thread", &e))
+        .map_err(|e| refused(&e))
 }
 
 fn supervise(engine: &Engine, poller: &Poller) {
@@ -44,6 +49,7 @@ fn supervise(engine: &Engine, poller: &Poller) {
                 core.check_limits(now, engine.launch.start_timeout());
                 core.check_wear(&engine.wear);
             }
+            core.tell_the_untold();
             let Core { sched, links, .. } = &mut *core;
             sched.tick(now, |worker| links.get(&worker).map_or(0, Link::progress));
             core.pump(now, &mut out);
@@ -201,6 +207,22 @@ fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
 }
 
 impl Core {
+    /// Tells a worker to end once it has done what it was given.
+    pub(super) fn retire(&mut self, worker: WorkerId) {
+        if self.links.get_mut(&worker).is_some_and(|link| !link.retire()) {
+            self.sched.doom(worker, Doom::Breach("it does not read its messages"));
+        }
+    }
+
+    /// Tries again what the system was short of something for.
+    fn tell_the_untold(&mut self) {
+        let untold: Vec<WorkerId> =
+            self.links.iter().filter(|(_, link)| link.is_untold()).map(|(&worker, _)| worker).collect();
+        for worker in untold {
+            self.retire(worker);
+        }
+    }
+
     /// How long the supervisor thread may sleep, noted for those who bring new deadlines.
     fn plan(&mut self, now: Nanos, busy: bool, engine: &Engine) -> Option<Duration> {
         if busy {
@@ -223,7 +245,8 @@ impl Core {
         let grace = self.links.values().filter_map(Link::until).min();
         // Once it has passed the worker is being killed, and its death wakes us.
         let grace = grace.filter(|until| *until > now).map(|until| Duration::from_nanos(until - now));
-        let deadline = [start_deadline, watch, tick, grace, peek].into_iter().flatten().min();
+        let untold = self.links.values().any(Link::is_untold).then_some(AGAIN);
+        let deadline = [start_deadline, watch, tick, grace, peek, untold].into_iter().flatten().min();
         let beat = deadline.map(|_| BEAT);
         let timeout = [deadline, beat, wear].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));

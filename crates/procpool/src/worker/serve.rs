@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
@@ -15,7 +14,7 @@ use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
 use crate::os::memory::Mapping;
 use crate::os::socket::Socket;
-use crate::ring::{AWAKE, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
+use crate::ring::{FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
 use crate::wire::items::{Status, begin_result, end_result, put_result, split_task};
 
@@ -159,16 +158,9 @@ impl Worker {
         self.sleep(SLEEPING, |worker| worker.tasks.is_empty() && !worker.mailbox.is_told_to_end());
     }
 
-    /// Sleeps while `needed`, until woken. Says first that it sleeps, then looks once more: whoever publishes something
-    /// looks at these words in the other order, so one of the two sees the other.
+    /// Sleeps while `needed`, until woken.
     fn sleep(&self, how: u32, needed: impl Fn(&Self) -> bool) {
-        let word = self.region.worker_word();
-        word.store(how, SeqCst);
-        std::sync::atomic::fence(SeqCst);
-        if needed(self) {
-            futex_wait(word, how, None);
-        }
-        word.store(AWAKE, SeqCst);
+        self.region.sleep(how, || needed(self), |word, how| futex_wait(word, how, None));
     }
 
     fn ring(&self) {
