@@ -24,7 +24,8 @@ use crate::sandbox::SandboxReport;
 /// pool.shutdown();
 /// let mut log = log.lock().unwrap().clone();
 /// log.sort_by_key(|record| record.number);
-/// assert!(matches!(log[0].event, Event::TasksQueued { first: 0, count: 1, .. }));
+/// assert!(matches!(log[0].event, Event::PoolStarted { .. }));
+/// assert!(matches!(log[1].event, Event::TasksQueued { first: 0, count: 1, .. }));
 /// assert!(log.iter().any(|record| matches!(record.event, Event::TasksEnded { failure: None, .. })));
 /// # Ok(())
 /// # }
