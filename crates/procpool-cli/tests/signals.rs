@@ -159,9 +159,9 @@ fn ctrl_z_stops_the_workers_too_and_fg_lets_all_go_on() {
 fn the_time_between_ctrl_z_and_fg_does_not_count() {
     let place = Place::new();
     File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
-    let running = place.start(&["count", "-j", "1", "--timeout", "3s", "big"]);
+    let running = place.start(&["count", "-j", "1", "--timeout", "5s", "big"]);
     running.worker_reading(&place.path("big"));
-    press_ctrl_z_and_fg(&running, std::time::Duration::from_secs(4));
+    press_ctrl_z_and_fg(&running, std::time::Duration::from_secs(6));
     let_finish(&place.path("big"));
     let ran = running.finish();
     assert_eq!((ran.code, ran.summary()), (0, vec!["1 file counted".to_owned()]), "{ran:?}");

@@ -105,16 +105,15 @@ fn row_09_a_grandchild_in_a_session_of_its_own() {
         guarded(|| {
             let notes = Notes::new();
             let options = match how {
-                "timeout" => TaskOptions::new().timeout(Duration::from_secs(1)),
+                "timeout" => TaskOptions::new().timeout(Duration::from_secs(3)),
                 // Any worker has more.
                 "memory" => TaskOptions::new().memory_limit(64 << 10),
                 _ => TaskOptions::new(),
             };
             let pool = pool(1);
             let future = pool.submit_with(&options, leave_a_session, (notes.path(), "stay".into())).unwrap();
-            if how != "memory" {
-                wait_until(|| notes.all().len() == 1);
-            }
+            // On a machine that is busy enough a limit may end it before it has got so far.
+            wait_until(|| notes.all().len() == 1 || future.is_done());
             match how {
                 "cancel" => assert!(future.cancel()),
                 "drop" => return end_and_expect_gone(pool, &notes),

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use procpool::Kind;
 use procpool_faults::flat::stay_flat;
 use procpool_faults::host;
 use procpool_faults::{double, end, guarded, pool, skip, wait_until};

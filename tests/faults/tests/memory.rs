@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::hint::black_box;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use procpool::{Blame, Error, Kind, Pool, TaskOptions};
@@ -125,10 +124,8 @@ fn own_group() -> Option<String> {
 /// A program that its worker cannot find any more: its parent has ended, and its session is its own.
 fn leave_a_daemon(_: u64) -> u32 {
     let script = "(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' &)";
-    let output = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufRead::read_line(&mut BufReader::new(output.stdout.unwrap()), &mut line).unwrap();
-    line.trim().parse().unwrap()
+    let output = Command::new("sh").args(["-c", script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
 #[test]

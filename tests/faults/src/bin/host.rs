@@ -89,7 +89,7 @@ fn stopped_past_a_deadline(path: &str) {
 
 /// Is stopped for longer than the timeout of its tasks, which run meanwhile: one ends in time after that, the other never.
 fn stopped_and_not_late(path: &str) {
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_secs(4);
     let pool = Pool::builder().workers(2).timeout(timeout).build().unwrap();
     let until_told = |path: String| {
         note(&path, "begun", 0);

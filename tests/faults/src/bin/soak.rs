@@ -88,7 +88,9 @@ fn for_seconds(seconds: u64) {
             let weather = kill_workers(4 + rounds % 13, 200, 20_000, STORM, rounds as u32 % 3);
             (tasks, kills, died) = (tasks + weather.tasks, kills + weather.kills, died + weather.failed);
         });
-        guarded(|| drop(stay_flat(20, 500)));
+        guarded(|| {
+            stay_flat(20, 500);
+        });
         rounds += 1;
     }
     println!(
