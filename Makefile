@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench faults soak build clean
+.PHONY: demo test bench faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -16,6 +16,7 @@ build:
 
 test:
 	$(CARGO) test --workspace --quiet
+	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
 
 bench: build
@@ -26,8 +27,15 @@ bench: build
 faults:
 	PYTHON=$(PYTHON) sh tests/faults/peers/run.sh
 
-# Workers killed at random for a hundred thousand tasks: minutes.
+# The models of the ring with more interruptions than `make test` tries, and the proof that they can fail: minutes.
+loom:
+	LOOM_MAX_PREEMPTIONS=4 $(CARGO) test --release --quiet -p procpool-ring
+	$(PYTHON) tests/ring/spoil.py
+
+# Each system call fails five times from each time on that it is made, and workers are killed at random for a hundred
+# thousand tasks: minutes.
 soak:
+	EXHAUSTION_STRIDE=1 $(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	$(CARGO) run --release --quiet -p procpool-faults --bin soak
 
 clean:
