@@ -17,6 +17,7 @@ build:
 test:
 	$(CARGO) test --workspace --quiet
 	$(CARGO) run --quiet -p procpool-faults --bin soak -- for 60
+	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
 
 bench: build
@@ -28,8 +29,10 @@ faults:
 	PYTHON=$(PYTHON) sh tests/faults/peers/run.sh
 
 # A hundred thousand tasks while workers are killed at random, a million tasks with a thousand replaced workers, values of more
-# than 4 GiB: minutes, and 9 GiB of memory for the last. `make test` does a minute of the first two.
+# than 4 GiB, and each system call failing five times from each time on that it is made: minutes, and 9 GiB of memory for the
+# large values. `make test` does a minute of the first two, and some of the last.
 soak:
+	EXHAUSTION_STRIDE=1 $(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	$(CARGO) run --release --quiet -p procpool-faults --bin soak
 
 clean:
