@@ -50,6 +50,7 @@ mod client;
 mod error;
 mod events;
 mod future;
+mod global;
 mod map;
 mod options;
 #[allow(unsafe_code)]
@@ -70,6 +71,7 @@ pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
 pub use events::{Event, Limit, Limited, Means, Record};
 pub use future::{Future, Outcome};
+pub use global::global;
 pub use map::{Map, MapUnordered};
 pub use options::TaskOptions;
 pub use pool::{Pool, PoolBuilder, Stats, available_cpus, init};

@@ -346,6 +346,42 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
         self.0.chunk_size = Some(tasks.max(1));
         self
     }
+
+    /// Puts the outputs together with `op`, in their order; `None` if there are none. The first error ends it, and cancels what
+    /// has not begun.
+    ///
+    /// ```
+    /// # fn main() -> procpool::Result<()> {
+    /// # procpool::init();
+    /// # let pool = procpool::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.map(|x: u64| x * x, 1..=10).reduce(u64::max)?, Some(100));
+    /// // A sum, or a collection, is the standard library's own:
+    /// assert_eq!(pool.map(|x: u64| x * x, 1..=10).sum::<procpool::Result<u64>>()?, 385);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The first task's that has one.
+    pub fn reduce(mut self, mut op: impl FnMut(O, O) -> O) -> Result<Option<O>> {
+        let Some(first) = self.next() else { return Ok(None) };
+        let mut whole = first?;
+        for outcome in self {
+            whole = op(whole, outcome?);
+        }
+        Ok(Some(whole))
+    }
+
+    /// Calls `act` with each output, in their order. The first error ends it, and cancels what has not begun.
+    ///
+    /// # Errors
+    /// The first task's that has one.
+    pub fn for_each(self, mut act: impl FnMut(O)) -> Result<()> {
+        for outcome in self {
+            act(outcome?);
+        }
+        Ok(())
+    }
 }
 
 impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> MapUnordered<'p, I, O> {

@@ -182,3 +182,36 @@ fn values_that_carry_descriptors_travel_alone() {
         assert_eq!(got, (0..100).collect::<Vec<_>>());
     });
 }
+
+fn until_13(n: u64) -> u64 {
+    assert!(n != 13, "thirteen");
+    n
+}
+
+#[test]
+fn the_first_error_of_a_map_ends_it_and_cancels_what_has_not_begun() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        assert_eq!(pool.map(until_13, 0..10).reduce(|a, b| a + b).unwrap(), Some(45));
+        assert_eq!(pool.map(until_13, 0..0).reduce(|a, b| a + b).unwrap(), None);
+        let mut seen = Vec::new();
+        pool.map(until_13, 0..5).for_each(|n| seen.push(n)).unwrap();
+        assert_eq!(seen, [0, 1, 2, 3, 4]);
+
+        let ended = pool.stats().tasks_ok + pool.stats().tasks_failed;
+        assert_eq!((seen.len(), ended), (5, 15));
+        seen.clear();
+        // Endless inputs: only a window of them is ever drawn.
+        let errors = [
+            pool.map(until_13, 0..).reduce(|a, b| a + b).unwrap_err(),
+            pool.map(until_13, 0..).for_each(|n| seen.push(n)).unwrap_err(),
+            pool.map(until_13, 0..).collect::<procpool::Result<Vec<u64>>>().unwrap_err(),
+            pool.map(until_13, 0..).sum::<procpool::Result<u64>>().unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.index()), (Kind::Panicked, Some(13)));
+        }
+        assert_eq!(seen, (0..13).collect::<Vec<_>>());
+        pool.shutdown();
+    });
+}

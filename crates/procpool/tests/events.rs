@@ -98,7 +98,7 @@ fn every_task_is_queued_sent_begun_and_ended_in_this_order() {
 fn every_worker_is_started_ready_and_ended_once() {
     alone(|| {
         let log = log_of(|pool| {
-            pool.map(fragile, 0..100).chunk_size(7).for_each(drop);
+            pool.map(fragile, 0..100).chunk_size(7).count();
             pool.resize(1);
         });
         let mut phases: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
@@ -230,7 +230,7 @@ fn an_end_is_told_before_its_outcome_can_be_taken() {
 fn workers_that_wear_out_and_workers_that_cannot_start_say_so() {
     alone(|| {
         let log = log_with(Pool::builder().workers(1).tasks_per_worker(2), |pool| {
-            pool.map(|n: u32| n, 0..6).chunk_size(1).for_each(drop);
+            pool.map(|n: u32| n, 0..6).chunk_size(1).count();
         });
         let recycled: Vec<u32> = log
             .iter()

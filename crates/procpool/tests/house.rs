@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "pool",
         &["attach", "call", "client", "error", "events", "future", "map", "options", "sandbox", "supervisor", "worker"],
     ),
+    ("global", &["error", "pool"]),
 ];
 
 const UNSAFE_ROOMS: &[&str] = &["os", "ring", "call"];
