@@ -123,7 +123,7 @@ fn own_group() -> Option<String> {
 
 /// A program that its worker cannot find any more: its parent has ended, and its session is its own.
 fn leave_a_daemon(_: u64) -> u32 {
-    let script = "(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null' &)";
+    let script = "(setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' &)";
     let output = Command::new("sh").args(["-c", script]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
