@@ -355,7 +355,7 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
     /// # procpool::init();
     /// # let pool = procpool::Pool::builder().workers(2).build()?;
     /// assert_eq!(pool.map(|x: u64| x * x, 1..=10).reduce(u64::max)?, Some(100));
-    /// // A sum, or a collection, is the standard library's own:
+    /// // A sum, or a collection, is the standard library's own, and ends at the first error too:
     /// assert_eq!(pool.map(|x: u64| x * x, 1..=10).sum::<procpool::Result<u64>>()?, 385);
     /// # Ok(())
     /// # }
@@ -370,17 +370,6 @@ impl<'p, I: Iterator<Item: Serialize>, O: DeserializeOwned> Map<'p, I, O> {
             whole = op(whole, outcome?);
         }
         Ok(Some(whole))
-    }
-
-    /// Calls `act` with each output, in their order. The first error ends it, and cancels what has not begun.
-    ///
-    /// # Errors
-    /// The first task's that has one.
-    pub fn for_each(self, mut act: impl FnMut(O)) -> Result<()> {
-        for outcome in self {
-            act(outcome?);
-        }
-        Ok(())
     }
 }
 

@@ -195,7 +195,7 @@ fn the_first_error_of_a_map_ends_it_and_cancels_what_has_not_begun() {
         assert_eq!(pool.map(until_13, 0..10).reduce(|a, b| a + b).unwrap(), Some(45));
         assert_eq!(pool.map(until_13, 0..0).reduce(|a, b| a + b).unwrap(), None);
         let mut seen = Vec::new();
-        pool.map(until_13, 0..5).for_each(|n| seen.push(n)).unwrap();
+        pool.map(until_13, 0..5).try_for_each(|n| n.map(|n| seen.push(n))).unwrap();
         assert_eq!(seen, [0, 1, 2, 3, 4]);
 
         let ended = pool.stats().tasks_ok + pool.stats().tasks_failed;
@@ -204,7 +204,7 @@ fn the_first_error_of_a_map_ends_it_and_cancels_what_has_not_begun() {
         // Endless inputs: only a window of them is ever drawn.
         let errors = [
             pool.map(until_13, 0..).reduce(|a, b| a + b).unwrap_err(),
-            pool.map(until_13, 0..).for_each(|n| seen.push(n)).unwrap_err(),
+            pool.map(until_13, 0..).try_for_each(|n| n.map(|n| seen.push(n))).unwrap_err(),
             pool.map(until_13, 0..).collect::<procpool::Result<Vec<u64>>>().unwrap_err(),
             pool.map(until_13, 0..).sum::<procpool::Result<u64>>().unwrap_err(),
         ];

@@ -88,8 +88,11 @@ fn leave_a_session((path, then): (String, String)) -> u32 {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
     let sleeper: u32 = line.trim().parse().unwrap();
     // Until it has left.
-    let session = |pid: u32| rustix::process::getsid(rustix::process::Pid::from_raw(pid as i32)).unwrap();
-    wait_until(|| session(sleeper).as_raw_nonzero().get() as u32 == sleeper);
+    let session = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(3).unwrap().parse::<u32>().unwrap()
+    };
+    wait_until(|| session(sleeper) == sleeper);
     note(&path, "child", u64::from(sleeper));
     match then.as_str() {
         "stay" => loop {

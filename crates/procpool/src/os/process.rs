@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, pidfd_open,
-    pidfd_send_signal, prlimit, waitid,
+    pidfd_send_signal, prlimit, test_kill_process, waitid,
 };
 
 use super::fail::{Call, point};
@@ -40,6 +40,9 @@ pub(crate) struct Child {
     /// What it had started when it was asked to end.
     family: OnceLock<Family>,
 }
+
+/// How often at most to look, at first at once and then every millisecond, whether a process is gone that somebody else reaps.
+const REAPING: u32 = 200;
 
 impl Child {
     /// Runs this very program again, with `argv0` and `argument` as its command line and `stdin` as descriptor 0. Streams
@@ -181,7 +184,26 @@ impl Child {
             // Somebody else reaped it (a host that waits for any child): it has ended, and nobody will say how.
             Err(_) => {
                 self.reaped.store(true, Relaxed);
+                self.see_it_off();
                 Some(Exit::Untold)
+            }
+        }
+    }
+}
+
+impl Child {
+    /// Waits until a process that has ended and that the kernel or the host program is about to reap is gone: it is told to
+    /// have ended a moment before.
+    fn see_it_off(&self) {
+        for look in 0..REAPING {
+            // It is gone, or somebody else has its number.
+            if test_kill_process(self.pid).is_err() {
+                return;
+            }
+            if look < REAPING / 2 {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }

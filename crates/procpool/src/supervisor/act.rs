@@ -158,7 +158,7 @@ impl Core {
             peak_memory,
         });
         let stderr = link.last_printed();
-        let memory = link.memory_at_end(exit, stderr.as_deref());
+        let memory = link.memory_at_end(exit);
         if memory.by.is_some() {
             self.sched.convict(worker, Doom::Memory(memory.most));
         }

@@ -93,13 +93,11 @@ impl Limiter {
         self.most_seen = self.most_seen.max(procfs::peak_bytes(pid).unwrap_or(0));
     }
 
-    /// After the worker's end. `stderr` is what it said last, as far as that is known.
-    pub(super) fn at_end(&self, exit: Option<Exit>, stderr: Option<&str>) -> MemoryAtEnd {
+    /// After the worker's end; `lacked` says that its last words were those of an allocator.
+    pub(super) fn at_end(&self, exit: Option<Exit>, lacked: bool) -> MemoryAtEnd {
         let by = match (exit, &self.group, self.in_force) {
             (Some(Exit::Signal(libc::SIGKILL)), Some(group), _) if group.ended_for_memory() > 0 => Some(Means::Group),
-            (Some(Exit::Signal(libc::SIGABRT)), _, Some(limit))
-                if self.floored && stderr.is_some_and(lacked_memory) =>
-            {
+            (Some(Exit::Signal(libc::SIGABRT)), _, Some(limit)) if self.floored && lacked => {
                 Some(Means::Floor(floor(limit)))
             }
             _ => None,
@@ -125,29 +123,9 @@ impl Limiter {
     }
 }
 
-/// Whether the last words of a process that aborted are those of Rust's or C++'s allocator.
-fn lacked_memory(stderr: &str) -> bool {
-    let rust = stderr.rsplit("memory allocation of ").next().filter(|rest| rest.len() < stderr.len());
-    rust.is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(" bytes failed"))
-        || stderr.contains("std::bad_alloc")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_abort_for_lack_of_memory_is_known_by_its_words() {
-        assert!(lacked_memory("hello\nmemory allocation of 4294967296 bytes failed\n"));
-        assert!(lacked_memory(
-            "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
-        ));
-        assert!(
-            !lacked_memory("memory allocation of the second kind\n")
-                && !lacked_memory("")
-                && !lacked_memory(" bytes failed")
-        );
-    }
 
     #[test]
     fn the_floor_is_generous_and_does_not_overflow() {

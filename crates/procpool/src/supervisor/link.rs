@@ -351,8 +351,9 @@ impl Link {
     }
 
     /// What there is to say of its memory after its end.
-    pub(super) fn memory_at_end(&mut self, exit: Option<Exit>, stderr: Option<&str>) -> MemoryAtEnd {
-        self.limiter().map_or_else(MemoryAtEnd::default, |limiter| limiter.at_end(exit, stderr))
+    pub(super) fn memory_at_end(&mut self, exit: Option<Exit>) -> MemoryAtEnd {
+        let lacked = self.pipes.iter().any(|pipe| pipe.lacked_memory());
+        self.limiter().map_or_else(MemoryAtEnd::default, |limiter| limiter.at_end(exit, lacked))
     }
 
     /// Asks the worker to end, and gives it until then.

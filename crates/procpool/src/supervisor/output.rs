@@ -83,13 +83,21 @@ struct PipeState {
     tail: VecDeque<u8>,
     /// Lines that were read and not yet passed on.
     lines: Vec<Vec<u8>>,
+    /// One of them said that there was no memory to be had. A backtrace may have driven it out of `tail` since.
+    lacked_memory: bool,
 }
 
 impl Pipe {
     pub(super) fn new(pid: u32, stream: Stream, reader: std::io::PipeReader) -> io::Result<Self> {
         point(Call::Nonblocking)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
-        let state = PipeState { reader: Some(reader), partial: Vec::new(), tail: VecDeque::new(), lines: Vec::new() };
+        let state = PipeState {
+            reader: Some(reader),
+            partial: Vec::new(),
+            tail: VecDeque::new(),
+            lines: Vec::new(),
+            lacked_memory: false,
+        };
         Ok(Self { pid, stream, state: Mutex::new(state) })
     }
 
@@ -127,6 +135,11 @@ impl Pipe {
         String::from_utf8_lossy(&tail).into_owned()
     }
 
+    /// Whether the worker has said, in the words of an allocator, that there was no memory to be had.
+    pub(super) fn lacked_memory(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).lacked_memory
+    }
+
     fn take_lines(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).lines)
     }
@@ -141,6 +154,7 @@ impl PipeState {
             self.partial.extend_from_slice(piece);
             if self.partial.last() == Some(&b'\n') {
                 self.partial.pop();
+                self.lacked_memory |= lacks_memory(&self.partial);
                 self.lines.push(std::mem::take(&mut self.partial));
             } else if self.partial.len() >= LONGEST_LINE {
                 self.lines.push(std::mem::take(&mut self.partial));
@@ -156,6 +170,14 @@ impl PipeState {
         }
         false
     }
+}
+
+/// Whether it is the line with which Rust's or C++'s allocator ends a process.
+fn lacks_memory(line: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let bytes = line.strip_prefix("memory allocation of ").and_then(|rest| rest.strip_suffix(" bytes failed"));
+    bytes.is_some_and(|bytes| bytes.parse::<u64>().is_ok())
+        || line.starts_with("terminate called") && line.contains("std::bad_alloc")
 }
 
 /// The thread that passes on what workers print.
@@ -348,5 +370,25 @@ mod tests {
         let lines = pipe.take_lines();
         assert_eq!((&lines[0], &lines[1]), (&b"two".to_vec(), &b"".to_vec()));
         assert_eq!(pipe.last_words(), "x".repeat(TAIL));
+    }
+
+    #[test]
+    fn an_abort_for_lack_of_memory_is_known_by_its_words() {
+        assert!(lacks_memory(b"memory allocation of 4294967296 bytes failed"));
+        assert!(lacks_memory(b"terminate called after throwing an instance of 'std::bad_alloc'"));
+        for other in ["memory allocation of the second kind bytes failed", "", " bytes failed", "no std::bad_alloc"] {
+            assert!(!lacks_memory(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_long_backtrace_does_not_make_it_forgotten() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let pipe = Pipe::new(1, Stream::Stderr, reader).unwrap();
+        assert!(!pipe.lacked_memory());
+        writeln!(writer, "memory allocation of 17 bytes failed\nstack backtrace:\n{}", "x".repeat(2 * TAIL)).unwrap();
+        drop(writer);
+        assert!(!pipe.last_words().contains("memory allocation"));
+        assert!(pipe.lacked_memory());
     }
 }
