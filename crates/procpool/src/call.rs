@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::os::elf::Image;
 use crate::wire::control::PanicReport;
 use crate::wire::items::Status;
+use crate::wire::value::{self, Output, Source};
 
 /// What a trampoline works on.
 pub(crate) struct Invocation<'a> {
@@ -208,42 +209,36 @@ fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::R
 
 /// Appends the encoding of `value`.
 pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::result::Result<(), String> {
-    struct Append<'a>(&'a mut Vec<u8>);
-    impl postcard::ser_flavors::Flavor for Append<'_> {
-        type Output = ();
-        // Inlined, or every byte of a `Vec<u8>` is a call.
-        #[inline]
-        fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-            self.0.extend_from_slice(data);
-            Ok(())
-        }
-        #[inline]
-        fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-            self.0.push(data);
-            Ok(())
-        }
-        fn finalize(self) -> postcard::Result<()> {
-            Ok(())
+    encode_to(value, Output::new(output)).map(drop)
+}
+
+/// Appends the encoding of `value`; returns whether it spilled.
+pub(crate) fn encode_to<T: Serialize>(value: &T, mut output: Output<'_>) -> std::result::Result<bool, String> {
+    match value::write(value, &mut output) {
+        Ok(()) => Ok(output.finish()),
+        Err(error) => {
+            output.undo();
+            Err(explain("written", &error))
         }
     }
-    let start = output.len();
-    postcard::serialize_with_flavor(value, Append(output)).map_err(|e| {
-        output.truncate(start);
-        explain("written", &e)
-    })
 }
 
 /// The value that `bytes` encode, and nothing behind it.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    decode_from(&mut Source::slice(bytes))
+}
+
+/// The value that `source` gives, and nothing behind it.
+pub(crate) fn decode_from<T: DeserializeOwned>(source: &mut Source<'_>) -> std::result::Result<T, String> {
+    match value::read(source) {
+        Ok(value) if source.left() == 0 => Ok(value),
         Ok(_) => Err(format!("{} does not read back what it wrote", std::any::type_name::<T>())),
         Err(e) => Err(format!("{}: {}", std::any::type_name::<T>(), explain("read", &e))),
     }
 }
 
-/// Postcard hides what a type's own code said; our thread-local keeps the sentences of the types that are ours.
-fn explain(what: &str, error: &postcard::Error) -> String {
+/// What a type of ours noted is a sentence of its own.
+fn explain(what: &str, error: &value::Error) -> String {
     match crate::attach::take_complaint() {
         Some(complaint) => complaint,
         None => format!("its value cannot be {what}: {error}"),

@@ -45,6 +45,8 @@
 
 mod attach;
 #[allow(unsafe_code)]
+mod bulk;
+#[allow(unsafe_code)]
 mod call;
 mod client;
 mod error;
