@@ -12,50 +12,7 @@ use std::sync::OnceLock;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// Memory that is filled from its start.
-#[derive(Debug)]
-pub(crate) struct Room<'a> {
-    bytes: &'a mut [MaybeUninit<u8>],
-    filled: usize,
-}
-
-impl Room<'_> {
-    /// How many bytes are missing.
-    pub(crate) fn left(&self) -> usize {
-        self.bytes.len() - self.filled
-    }
-
-    /// Adds bytes; those that find no room are left out.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
-        // SAFETY: a slice is readable for its length.
-        unsafe { self.put_raw(bytes.as_ptr(), bytes.len()) }
-    }
-
-    /// Adds `len` bytes from `start`; those that find no room are left out.
-    ///
-    /// # Safety
-    /// They must be readable and not lie in this room. Another process may write to them at the same time.
-    // SAFETY: of an unsafe function its callers argue.
-    pub(crate) unsafe fn put_raw(&mut self, start: *const u8, len: usize) {
-        let len = len.min(self.left());
-        // SAFETY: the source is readable (the caller's promise), the target lies inside the room, and what arrives are
-        // bytes, for which every value is valid, also one that another process writes at this moment.
-        unsafe { start.copy_to_nonoverlapping(self.bytes.as_mut_ptr().add(self.filled).cast(), len) };
-        self.filled += len;
-    }
-}
-
-/// Has `fill` write `len` bytes behind `bytes`; as many as it wrote are there afterwards.
-pub(crate) fn append<R>(bytes: &mut Vec<u8>, len: usize, fill: impl FnOnce(&mut Room<'_>) -> R) -> R {
-    bytes.reserve(len);
-    let start = bytes.len();
-    let mut room = Room { bytes: &mut bytes.spare_capacity_mut()[..len], filled: 0 };
-    let result = fill(&mut room);
-    let filled = room.filled;
-    // SAFETY: `Room` counts only what was written, and that lies inside the spare capacity.
-    unsafe { bytes.set_len(start + filled) };
-    result
-}
+pub(crate) use crate::os::copy::{Region, Room, append};
 
 /// Whether numbers lie in memory as the format writes them: fixed width, little endian, `usize` as `u64`.
 const AS_WRITTEN: bool = cfg!(all(target_endian = "little", target_pointer_width = "64"));
@@ -147,7 +104,7 @@ fn numbers<T: bytemuck::Pod>(count: usize, fill: impl FnOnce(&mut Room<'_>)) -> 
     let len = count.checked_mul(size_of::<T>())?;
     // SAFETY: the capacity is `count` elements or more, so `len` bytes, and writing bytes needs no alignment.
     let bytes = unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<MaybeUninit<u8>>(), len) };
-    let mut room = Room { bytes, filled: 0 };
+    let mut room = Room::new(bytes);
     fill(&mut room);
     if room.left() > 0 {
         return None;
@@ -239,16 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_takes_no_more_than_it_has() {
-        let mut bytes = vec![9];
-        append(&mut bytes, 3, |room| {
-            room.put(&[1, 2]);
-            assert_eq!(room.left(), 1);
-            room.put(&[3, 4, 5]);
-        });
-        assert_eq!(bytes, [9, 1, 2, 3]);
-        append(&mut bytes, 3, |room| room.put(&[7]));
-        assert_eq!(bytes, [9, 1, 2, 3, 7], "what was not written is not there");
+    fn numbers_are_only_made_of_enough_bytes() {
         assert_eq!(numbers::<u16>(2, |room| room.put(&[1, 0, 2])), None);
         assert_eq!(numbers::<u16>(2, |room| room.put(&[1, 0, 2, 0])), Some(vec![1, 2]));
         assert_eq!(numbers::<u64>(usize::MAX / 2, |_| ()), None);

@@ -17,16 +17,27 @@ use crate::error::{Error, Result};
 use crate::os::elf::Image;
 use crate::wire::control::PanicReport;
 use crate::wire::items::Status;
-use crate::wire::value::{self, Output, Source};
+use crate::wire::value::{self, Output, Source, Spill};
 
 /// What a trampoline works on.
 pub(crate) struct Invocation<'a> {
     /// The encoded input.
-    pub(crate) input: &'a [u8],
+    pub(crate) input: Source<'a>,
     /// Where the encoded output, or what says why there is none, is appended.
     pub(crate) output: &'a mut Vec<u8>,
+    /// Where an output goes instead that is large.
+    pub(crate) spill: Option<&'a mut dyn Spill>,
+    /// Whether it went there, all of it.
+    pub(crate) spilled: bool,
     /// The state of a `map_with`: its encoding, and its value once it was decoded here.
     pub(crate) state: Option<&'a mut SharedState>,
+}
+
+impl<'a> Invocation<'a> {
+    /// With nothing but an input and a place for the output.
+    pub(crate) fn new(input: &'a [u8], output: &'a mut Vec<u8>) -> Self {
+        Self { input: Source::slice(input), output, spill: None, spilled: false, state: None }
+    }
 }
 
 /// The state of a `map_with` in one worker.
@@ -111,8 +122,7 @@ where
         X: DeserializeOwned,
         O: Serialize,
     {
-        let input = invocation.input;
-        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?)))
+        run(invocation, |input, _| Ok(conjure::<F>()(decode_from::<X>(input)?)))
     }
     // Evaluates the size check also for programs that never run the trampoline.
     let _ = conjure::<F>();
@@ -134,15 +144,13 @@ where
         X: DeserializeOwned,
         O: Serialize,
     {
-        let input = invocation.input;
-        let state = &mut invocation.state;
-        run(invocation.output, || {
+        run(invocation, |input, state| {
             let shared = state.as_deref_mut().ok_or("its state did not arrive")?;
             if shared.value.is_none() {
                 shared.value = Some(Box::new(decode::<S>(&shared.bytes)?));
             }
             let state = shared.value.as_mut().and_then(|value| value.downcast_mut::<S>());
-            Ok(conjure::<F>()(state.ok_or("its state has another type")?, decode::<X>(input)?))
+            Ok(conjure::<F>()(state.ok_or("its state has another type")?, decode_from::<X>(input)?))
         })
     }
     let _ = conjure::<F>();
@@ -180,25 +188,30 @@ where
         X: DeserializeOwned,
         O: Setup,
     {
-        let input = invocation.input;
-        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?).into_result()))
+        run(invocation, |input, _| Ok(conjure::<F>()(decode_from::<X>(input)?).into_result()))
     }
     let _ = conjure::<F>();
     name_of::<F>(trampoline::<F, X, O>)
 }
 
 /// Runs `body`, and turns whatever comes of it into a status and bytes.
-fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::Result<O, String>) -> Status {
-    let start = output.len();
+fn run<'a, O: Serialize>(
+    invocation: &mut Invocation<'a>,
+    body: impl FnOnce(&mut Source<'a>, &mut Option<&'a mut SharedState>) -> std::result::Result<O, String>,
+) -> Status {
+    let Invocation { input, output, spill, spilled, state } = invocation;
+    let (start, spill) = (output.len(), spill.take());
     let attempt = catch_unwind(AssertUnwindSafe(|| {
-        let value = match body() {
+        let value = match body(input, state) {
             Ok(value) => value,
             Err(why) => return Err((Status::DecodeFailed, why)),
         };
-        encode(&value, output).map_err(|why| (Status::EncodeFailed, why))
+        encode_to(&value, Output::with_spill(output, spill.map(|spill| spill as _)))
+            .map_err(|why| (Status::EncodeFailed, why))
     }));
+    *spilled = matches!(attempt, Ok(Ok(true)));
     let (status, bytes) = match attempt {
-        Ok(Ok(())) => return Status::Ok,
+        Ok(Ok(_)) => return Status::Ok,
         Ok(Err((status, why))) => (status, why.into_bytes()),
         Err(payload) => (Status::Panicked, crate::wire::control::encode(&panic_report(payload))),
     };

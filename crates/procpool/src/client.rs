@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use crate::arena::{Arena, Extent};
 use crate::attach;
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
@@ -12,6 +13,8 @@ use crate::options::TaskOptions;
 use crate::ring::INLINE_MAX;
 use crate::sched::FrameId;
 use crate::supervisor::{Engine, Frame, SharedBlob, Sink};
+use crate::wire::items::Place;
+use crate::wire::value::Output;
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -67,10 +70,15 @@ impl Client {
         self.engine.wait_for_room(most)
     }
 
+    /// An empty batch.
+    pub(crate) fn batch(&self, function: Function) -> Batch {
+        Batch::new(function, Arc::clone(self.engine.arena()))
+    }
+
     /// Hands a batch to the engine.
     pub(crate) fn send(
         &self,
-        batch: Batch,
+        mut batch: Batch,
         sink: Arc<dyn Sink>,
         first_index: u64,
         state: Option<Arc<SharedBlob>>,
@@ -80,8 +88,11 @@ impl Client {
             return Err(Error::usage(NO_LIMITS_ON_THREADS));
         }
         let spec = options.spec(batch.items, batch.function.offset);
+        if let Some(place) = batch.large.as_ref().and_then(Extent::place) {
+            batch.payload.splice(0..0, place.to_bytes());
+        }
         let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
-            (batch.payload, None)
+            (std::mem::take(&mut batch.payload), None)
         } else {
             let memfd = crate::os::memory::create_frozen("procpool-input", &batch.payload)
                 .map_err(|e| Error::os("cannot make shared memory for a large input", &e))?;
@@ -91,6 +102,7 @@ impl Client {
             function: batch.function,
             payload,
             memfd,
+            extent: batch.large,
             attachments: batch.attachments,
             state,
             sink,
@@ -108,31 +120,49 @@ impl Client {
 pub(crate) struct Batch {
     function: Function,
     payload: Vec<u8>,
+    /// The last input, if it is large.
+    large: Option<Extent>,
     items: u32,
     attachments: Vec<attach::Attachment>,
+    arena: Arc<Arena>,
 }
 
 /// One message carries 32 descriptors; one of them may be the payload's.
 const MAX_ATTACHMENTS: usize = crate::os::socket::MAX_FDS - 1;
+/// An input of this size is large. Two smaller ones fit into one frame.
+const LARGE: usize = INLINE_MAX / 2 - Place::SIZE;
 
 impl Batch {
-    pub(crate) fn new(function: Function) -> Self {
-        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new() }
+    fn new(function: Function, arena: Arc<Arena>) -> Self {
+        Self { function, payload: Vec::new(), large: None, items: 0, attachments: Vec::new(), arena }
     }
 
     /// Adds an input, or says why it cannot be encoded; then the batch is as before.
     pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
         let before = self.attachments.len();
         let start = self.payload.len();
-        let payload = &mut self.payload;
-        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, payload));
+        let Self { payload, attachments, arena, .. } = self;
+        let (encoded, large) = arena.write(|spill| {
+            let encoded = attach::collect_onto(attachments, || {
+                call::encode_to(input, Output::with_spill(payload, Some(&mut *spill)))
+            });
+            // What became large bit by bit.
+            if encoded == Ok(false) && payload.len() - start >= LARGE && spill.append(&payload[start..], &[]) {
+                payload.truncate(start);
+                return Ok(true);
+            }
+            encoded
+        });
         let refused = match encoded {
             Err(why) => why,
-            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => {
+            Ok(_) if self.attachments.len() > MAX_ATTACHMENTS => {
                 "it refers to too many queues and open files".to_string()
             }
-            Ok(()) => {
-                crate::wire::items::wrap_task(start, &mut self.payload);
+            Ok(spilled) => {
+                self.large = large.filter(|_| spilled);
+                if !spilled {
+                    crate::wire::items::wrap_task(start, &mut self.payload);
+                }
                 self.items += 1;
                 return Ok(());
             }
@@ -148,6 +178,9 @@ impl Batch {
 
     /// Whether another input should go into another batch.
     pub(crate) fn is_full(&self, chunk: u32) -> bool {
-        self.items >= chunk || self.payload.len() >= INLINE_MAX / 2 || self.attachments.len() >= MAX_ATTACHMENTS / 2
+        self.items >= chunk
+            || self.large.is_some()
+            || self.payload.len() >= INLINE_MAX / 2
+            || self.attachments.len() >= MAX_ATTACHMENTS / 2
     }
 }

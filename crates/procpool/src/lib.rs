@@ -43,6 +43,7 @@
 //!
 //! Linux only.
 
+mod arena;
 mod attach;
 #[allow(unsafe_code)]
 mod bulk;

@@ -10,7 +10,7 @@ use std::thread::Thread;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::call::Function;
-use crate::client::{Batch, Client};
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::options::TaskOptions;
 use crate::sched::FrameId;
@@ -241,7 +241,7 @@ where
     /// Draws and sends one chunk; `false` at the end of the inputs.
     fn send_chunk(&mut self, chunk: u32) -> bool {
         let (Some(inputs), Some(function)) = (&mut self.inputs, self.function) else { return false };
-        let mut batch = Batch::new(function);
+        let mut batch = self.client.batch(function);
         let mut failed = None;
         let mut at_end = false;
         while !batch.is_full(chunk) {

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::attach;
 use crate::call::{self, Setup};
-use crate::client::{Batch, Client, NO_LIMITS_ON_THREADS, require_init};
+use crate::client::{Client, NO_LIMITS_ON_THREADS, require_init};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{Listener, Record};
 use crate::future::Future;
@@ -52,6 +52,9 @@ pub fn available_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What a pool may keep for large inputs and outputs. Address space for the most part: only what is used is there.
+const SHARED_MEMORY: usize = 2 << 30;
+
 /// How a [`Pool`] is to be. Made by [`Pool::builder`].
 ///
 /// ```
@@ -84,6 +87,7 @@ pub struct PoolBuilder {
     grace: Duration,
     start_timeout: Duration,
     sandbox: Option<Sandbox>,
+    shared_memory: usize,
 }
 
 impl PoolBuilder {
@@ -232,6 +236,17 @@ impl PoolBuilder {
         self
     }
 
+    /// The most bytes of shared memory that the pool keeps for inputs and outputs of more than 32 KiB, half of it for each.
+    /// What finds no room there travels in memory of its own, at a fraction of the speed. Memory that was not used for a
+    /// second is given back. Default: 2 GiB.
+    ///
+    /// Inputs that wait lie there too, and workers can read them all; in a pool with a [`Sandbox`], or of threads, inputs
+    /// travel in memory of their own.
+    pub fn shared_memory(mut self, bytes: usize) -> Self {
+        self.shared_memory = bytes;
+        self
+    }
+
     /// Makes workers give up, after the initializer and before their first task, all that the sandbox does not leave them:
     /// see [`Sandbox`]. Default: they may do what this program may do.
     pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
@@ -266,7 +281,7 @@ impl PoolBuilder {
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
         let client = Client::new(
-            Engine::start(self.workers, launch, self.wear, &output, self.events, self.grace)?,
+            Engine::start(self.workers, launch, self.shared_memory, self.wear, &output, self.events, self.grace)?,
             self.options,
             self.max_pending,
         );
@@ -342,6 +357,7 @@ impl Pool {
             grace: Duration::from_millis(100),
             start_timeout: Duration::from_secs(60),
             sandbox: None,
+            shared_memory: SHARED_MEMORY,
         }
     }
 
@@ -411,7 +427,7 @@ impl Pool {
         let function = call::task(f)?;
         let index = self.submitted.fetch_add(1, Relaxed);
         let future = Future::new(Arc::clone(self.client.engine()), index);
-        let mut batch = Batch::new(function);
+        let mut batch = self.client.batch(function);
         match batch.add(&input) {
             Ok(()) => {
                 let frame = self.client.send(batch, future.sink(), index, None, options)?;

@@ -3,8 +3,10 @@
 //! Nothing here knows what a task is. Every function returns an `io::Result` or a value; none panics on a failed call.
 
 pub(crate) mod bell;
+pub(crate) mod copy;
 pub(crate) mod elf;
 pub(crate) mod fork;
+pub(crate) mod heap;
 pub(crate) mod memory;
 pub(crate) mod poller;
 pub(crate) mod process;

@@ -52,6 +52,7 @@ pub(super) struct TaskSlot {
     pub(super) offset: AtomicU32,
     pub(super) len: AtomicU32,
     pub(super) first: AtomicU32,
+    pub(super) last_in_arena: AtomicU32,
 }
 
 /// A result frame on its way to the parent. Written by the worker.

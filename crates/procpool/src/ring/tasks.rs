@@ -21,6 +21,8 @@ pub(crate) struct TaskHeader {
     pub(crate) shared_state: u64,
     /// Number of the message on the control socket that belongs to this frame, or 0.
     pub(crate) attachment: u64,
+    /// Whether the payload begins with the place of the last task's input, which is not among the others.
+    pub(crate) last_in_arena: bool,
 }
 
 /// The parent's end.
@@ -56,6 +58,7 @@ impl TaskProducer {
         slot.function.store(header.function, Relaxed);
         slot.shared_state.store(header.shared_state, Relaxed);
         slot.attachment.store(header.attachment, Relaxed);
+        slot.last_in_arena.store(header.last_in_arena.into(), Relaxed);
         slot.offset.store(room.offset, Relaxed);
         slot.len.store(payload.len() as u32, Relaxed);
         slot.first.store(header.first, Relaxed);
@@ -128,6 +131,7 @@ impl TaskConsumer {
                 first: slot.first.load(Relaxed),
                 shared_state: slot.shared_state.load(Relaxed),
                 attachment: slot.attachment.load(Relaxed),
+                last_in_arena: slot.last_in_arena.load(Relaxed) != 0,
             };
             payload.clear();
             let inside = self.data.read(slot.offset.load(Relaxed), slot.len.load(Relaxed), payload);

@@ -8,7 +8,7 @@ fn region() -> Region {
 }
 
 fn header(frame: u64) -> TaskHeader {
-    TaskHeader { frame, function: 7, items: 2, first: 0, shared_state: 0, attachment: 0 }
+    TaskHeader { frame, function: 7, items: 2, first: 0, shared_state: 0, attachment: 0, last_in_arena: false }
 }
 
 #[test]

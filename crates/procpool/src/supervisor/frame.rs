@@ -10,13 +10,15 @@ use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
+use crate::arena::{Arrived, Extent};
 use crate::attach::{self, Attachment};
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::memory::Frozen;
 use crate::sched::Nanos;
 use crate::wire::control::PanicReport;
-use crate::wire::items::{Status, split_result};
+use crate::wire::items::{Attached, Status, split_result};
+use crate::wire::value::Source;
 
 /// One or several tasks of one function, kept until they have ended: should their worker die, others need it.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Frame {
     /// The encoded inputs; empty if they are in the memfd.
     pub(crate) payload: Vec<u8>,
     pub(crate) memfd: Option<OwnedFd>,
+    /// Where the last input is, if that is large; then `payload` begins with its place.
+    pub(crate) extent: Option<Extent>,
     /// What the inputs refer to.
     pub(crate) attachments: Vec<Attachment>,
     /// What `map_with` shares.
@@ -81,13 +85,23 @@ pub(crate) struct Results {
     pub(crate) run_ns: u64,
 }
 
-/// A result item that came beside the ring. Its memory is mapped as soon as it is there, so that a result nobody takes yet
-/// holds no descriptor.
+/// A result that is not simply in its item.
 #[derive(Debug)]
 pub(crate) struct Large {
-    memory: io::Result<Frozen>,
+    memory: Memory,
     /// What the output refers to.
     fds: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// The whole item came in a memfd. It is mapped as soon as it is there, so that a result nobody takes yet holds no
+    /// descriptor.
+    Memfd(io::Result<Frozen>),
+    /// The output is in a segment of its worker.
+    Placed(Arrived),
+    /// The output is in the item, in this range of the frame.
+    Inline(Range<usize>),
 }
 
 impl Large {
@@ -97,7 +111,17 @@ impl Large {
             true => Err(io::Error::other("no memory came with it")),
             false => Frozen::map(fds.remove(0)),
         };
-        Self { memory, fds }
+        Self { memory: Memory::Memfd(memory), fds }
+    }
+
+    /// An output in a segment.
+    pub(super) fn placed(arrived: Arrived, fds: Vec<OwnedFd>) -> Self {
+        Self { memory: Memory::Placed(arrived), fds }
+    }
+
+    /// An output in its item.
+    pub(super) fn inline(range: Range<usize>, fds: Vec<OwnedFd>) -> Self {
+        Self { memory: Memory::Inline(range), fds }
     }
 }
 
@@ -124,14 +148,15 @@ impl Results {
         if status != Status::Attached {
             return self.origin.outcome(status, bytes, index);
         }
-        let large = number_of(bytes).and_then(|number| self.attached.remove(&number));
-        self.origin.large_outcome(large.unwrap_or_else(|| Large::new(Vec::new())), index)
+        let large = Attached::parse(bytes).and_then(|(number, _)| self.attached.remove(&number));
+        match large.unwrap_or_else(|| Large::new(Vec::new())) {
+            Large { memory: Memory::Inline(range), fds } => {
+                let bytes = self.bytes.get(range).unwrap_or_default();
+                attach::supply(fds, || self.origin.outcome(Status::Ok, bytes, index))
+            }
+            large => self.origin.large_outcome(large, index),
+        }
     }
-}
-
-/// The number under which an attached item travels.
-pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 impl Origin {
@@ -140,7 +165,13 @@ impl Origin {
         let broken =
             |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
         let Large { memory, fds } = large;
-        let frozen = memory.map_err(|e| broken(&e.to_string()))?;
+        let frozen = match memory {
+            Memory::Memfd(memory) => memory.map_err(|e| broken(&e.to_string()))?,
+            Memory::Placed(arrived) => {
+                return attach::supply(fds, || self.value(&mut Source::region(arrived.part()), index));
+            }
+            Memory::Inline(_) => return Err(broken("it is not where it should be")),
+        };
         match split_result(frozen.bytes()) {
             Some((status, item, [])) if status != Status::Attached => {
                 attach::supply(fds, || self.outcome(status, item, index))
@@ -149,15 +180,15 @@ impl Origin {
         }
     }
 
+    fn value<O: DeserializeOwned>(self, source: &mut Source<'_>, index: u64) -> Result<O> {
+        call::decode_from::<O>(source)
+            .map_err(|why| self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index))
+    }
+
     fn outcome<O: DeserializeOwned>(self, status: Status, bytes: &[u8], index: u64) -> Result<O> {
         let text = || String::from_utf8_lossy(bytes);
         Err(match status {
-            Status::Ok => match call::decode::<O>(bytes) {
-                Ok(value) => return Ok(value),
-                Err(why) => {
-                    self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index)
-                }
-            },
+            Status::Ok => return self.value(&mut Source::slice(bytes), index),
             Status::Panicked => {
                 let report: PanicReport = crate::wire::control::decode(bytes).unwrap_or_default();
                 self.error(Kind::Panicked, Blame::Task, report.message, index)

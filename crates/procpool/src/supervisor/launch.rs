@@ -41,6 +41,11 @@ impl Launch {
         }
     }
 
+    /// Whether all workers may see all large inputs.
+    pub(super) fn may_share_inputs(&self) -> bool {
+        matches!(self, Self::Processes { sandbox: None, .. })
+    }
+
     fn sandbox(&self) -> Option<&SandboxRules> {
         match self {
             Self::Processes { sandbox, .. } => sandbox.as_ref(),
@@ -55,6 +60,7 @@ impl Launch {
         leader: &Bell,
         supervisor: &Bell,
         printer: Option<&Printer>,
+        results: u64,
     ) -> Result<Link> {
         let refused = |what: &'static str| {
             move |e: std::io::Error| {
@@ -103,11 +109,11 @@ impl Launch {
         };
         let (identity, sandbox) = (crate::call::identity()?, self.sandbox().cloned());
         let confined = sandbox.is_some();
-        let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox };
+        let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox, results };
         let mut all = vec![memory.as_fd(), leader.as_fd(), supervisor.as_fd()];
         all.extend(fds.iter().map(AsFd::as_fd));
         ours.send(&control::encode(&message), &all, true).map_err(refused("its first message"))?;
-        Ok(Link::new(body, ours, region, pipes, confined))
+        Ok(Link::new(body, ours, region, pipes, confined, results))
     }
 }
 

@@ -1,20 +1,23 @@
 //! The parent's side of one worker: its body, socket and rings, and what was sent to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::output::Pipe;
-use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
+use super::{Books, Delivery, Frame, Large, Origin, Results};
+use crate::arena::{Arrivals, Extent};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
+use crate::os::procfs;
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{Breach, Committed, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
 use crate::sched::{FrameId, Nanos, WorkerId};
 use crate::wire::control::{self, BLOB_MAX, Blob, SandboxState, ToParent, ToWorker};
-use crate::wire::items::{Status, index_results};
+use crate::wire::items::{Attached, Status, index_results};
 
 /// What a worker is.
 #[derive(Debug)]
@@ -30,6 +33,13 @@ pub(super) struct Sent {
     slot: u32,
     /// One past its last task.
     end: u32,
+}
+
+/// What came by the socket for a result.
+#[derive(Debug)]
+enum Beside {
+    Memory(Large),
+    Only(Vec<OwnedFd>),
 }
 
 /// What a worker said by its socket.
@@ -54,8 +64,12 @@ pub(super) struct Link {
     /// States of `map_with` that the worker has.
     states: BTreeSet<u64>,
     next_attachment: u64,
-    /// Large results that came by the socket and were not claimed yet by a result item.
-    arrived: BTreeMap<u64, Large>,
+    /// What came by the socket and was not claimed yet by a result item: the memory of a large result, or only descriptors.
+    arrived: BTreeMap<u64, Beside>,
+    /// Segments of the arena that the worker knows, by number, and their size.
+    segments: BTreeMap<u64, usize>,
+    /// The worker's own segments.
+    arrivals: Arrivals,
     words: VecDeque<Word>,
     ready: bool,
     /// Whether it is to have given up what a sandbox forbids before it is ready.
@@ -76,7 +90,14 @@ pub(super) struct Link {
 const MAX_ARRIVED: usize = SLOTS + 1;
 
 impl Link {
-    pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>, confined: bool) -> Self {
+    pub(super) fn new(
+        body: Body,
+        socket: Socket,
+        region: Region,
+        pipes: Vec<Arc<Pipe>>,
+        confined: bool,
+        results: u64,
+    ) -> Self {
         Self {
             body,
             socket,
@@ -87,6 +108,8 @@ impl Link {
             states: BTreeSet::new(),
             next_attachment: 1,
             arrived: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            arrivals: Arrivals::new(results),
             words: VecDeque::new(),
             ready: false,
             confined,
@@ -178,6 +201,15 @@ impl Link {
             }
             self.states.insert(state.number);
         }
+        if let Some(segment) = payload.extent.as_ref().and_then(Extent::segment)
+            && !self.segments.contains_key(&segment.number())
+        {
+            let message = control::encode(&ToWorker::Segment { number: segment.number() });
+            if self.socket.send(&message, &[segment.as_fd()], false).is_err() {
+                return Ok(false);
+            }
+            self.segments.insert(segment.number(), segment.len());
+        }
         let header = TaskHeader {
             frame: frame.0,
             function: payload.function.offset,
@@ -185,6 +217,7 @@ impl Link {
             first: range.0,
             shared_state: payload.state.as_ref().map_or(0, |state| state.number),
             attachment,
+            last_in_arena: payload.extent.is_some(),
         };
         if !self.is_busy() {
             self.region.set_listener(listener);
@@ -220,6 +253,20 @@ impl Link {
             // If the socket is full the worker keeps the state until it ends: memory, not correctness.
             let _ = self.socket.send(&control::encode(&ToWorker::DropState { number }), &[], false);
         }
+    }
+
+    /// Tells the worker that a segment is gone.
+    pub(super) fn drop_segment(&mut self, number: u64) {
+        if self.segments.remove(&number).is_some() {
+            // If the socket is full the worker keeps it mapped until it ends.
+            let _ = self.socket.send(&control::encode(&ToWorker::DropSegment { number }), &[], false);
+        }
+    }
+
+    /// The worker's resident memory in bytes, without the segments that it has for the pool's sake.
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
+        let ours = self.segments.values().sum::<usize>() + self.arrivals.total();
+        procfs::resident_bytes(self.pid()?, ours as u64)
     }
 
     /// Takes a frame back; whether that worked, or `None` if it is not in the ring any more.
@@ -311,8 +358,17 @@ impl Link {
                 self.unable = true;
                 Ok(Word::Unable(reason))
             }
-            ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
-                self.arrived.insert(number, Large::new(fds));
+            ToParent::Attach { number, memory } if self.arrived.len() < MAX_ARRIVED => {
+                let beside = if memory { Beside::Memory(Large::new(fds)) } else { Beside::Only(fds) };
+                self.arrived.insert(number, beside);
+                Ok(Word::Nothing)
+            }
+            ToParent::Segment { number } => match self.arrivals.add(number, fds) {
+                Some(()) => Ok(Word::Nothing),
+                None => Err(Breach("it has more memory for results than it may have")),
+            },
+            ToParent::DropSegment { number } => {
+                self.arrivals.remove(number);
                 Ok(Word::Nothing)
             }
             _ => Err(Breach("it sent a message out of turn")),
@@ -340,10 +396,7 @@ impl Link {
         let index = index_results(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
         let mut attached = BTreeMap::new();
         for (_, range) in index.iter().filter(|(status, _)| *status == Status::Attached) {
-            let number = number_of(&bytes[range.clone()]).ok_or(Breach("it names a large result wrongly"))?;
-            // The worker sends the message before it publishes the item that names it.
-            self.read_socket()?;
-            let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
+            let (number, large) = self.beside(&bytes, range.clone())?;
             attached.insert(number, large);
         }
         let delivered =
@@ -361,6 +414,36 @@ impl Link {
         let results = Results { bytes, items: index, attached, origin, run_ns };
         books.out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
         Ok(())
+    }
+
+    /// The result that an item in `range` of `bytes` says is elsewhere, and its number.
+    fn beside(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(u64, Large), Breach> {
+        const NEVER_SENT: Breach = Breach("it names a large result that it never sent");
+        let item = &bytes[range.clone()];
+        let (number, attached) = Attached::parse(item).ok_or(Breach("it names a large result wrongly"))?;
+        // The worker sends its messages before it publishes the item that needs them.
+        let known = matches!(attached, Attached::Placed { place, with_fds: false, .. } if self.arrivals.knows(place));
+        if !known {
+            self.read_socket()?;
+        }
+        let mut only_fds = |needed: bool| match needed.then(|| self.arrived.remove(&number)) {
+            None => Ok(Vec::new()),
+            Some(Some(Beside::Only(fds))) => Ok(fds),
+            Some(_) => Err(NEVER_SENT),
+        };
+        let large = match attached {
+            Attached::Placed { place, flag, with_fds } => {
+                let fds = only_fds(with_fds)?;
+                let arrived = self.arrivals.result(place, flag);
+                Large::placed(arrived.ok_or(Breach("it names a large result outside its memory"))?, fds)
+            }
+            Attached::Inline(output) => Large::inline(range.end - output.len()..range.end, only_fds(true)?),
+            Attached::Memfd => match self.arrived.remove(&number) {
+                Some(Beside::Memory(large)) => large,
+                _ => return Err(NEVER_SENT),
+            },
+        };
+        Ok((number, large))
     }
 
     /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a

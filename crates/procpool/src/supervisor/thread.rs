@@ -10,7 +10,7 @@ use super::link::{Link, Word};
 use super::{Core, Engine, Outbox, WATCH, Wear};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
-use crate::os::{poller::Poller, process, procfs, signals};
+use crate::os::{poller::Poller, process, signals};
 use crate::ring::{Breach, Listener};
 use crate::sched::{Doom, Nanos, WorkerId};
 
@@ -48,13 +48,16 @@ fn supervise(engine: &Engine, poller: &Poller) {
         engine.flush(out);
         start_workers(engine, poller, starts);
 
+        let (unused, next_tidy) = engine.arena.tidy(std::time::Instant::now());
         let (timeout, over) = {
             let mut core = engine.lock();
+            core.drop_segments(&unused);
             if core.leader.is_none() {
                 core.listen(Listener::Supervisor);
             }
             let busy = core.has_results() && core.leader.is_none() || !core.starts.is_empty();
-            (core.plan(engine.now(), busy, engine), core.sched.is_over())
+            let plan = core.plan(engine.now(), busy, engine);
+            ([plan, next_tidy].into_iter().flatten().min(), core.sched.is_over())
         };
         if over {
             if let Some(printer) = &engine.printer {
@@ -89,7 +92,7 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
     for worker in starts {
         let link = engine
             .launch
-            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref())
+            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref(), engine.results)
             .and_then(|link| {
                 let token = u64::from(worker.0) * 2;
                 let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
@@ -208,7 +211,7 @@ impl Core {
             return;
         }
         let worn = |link: &Link| {
-            let large = |limit| link.pid().and_then(procfs::resident_bytes).is_some_and(|bytes| bytes > limit);
+            let large = |limit| link.resident_bytes().is_some_and(|bytes| bytes > limit);
             !link.is_starting()
                 && (wear.age.is_some_and(|age| link.started.elapsed() >= age) || wear.memory.is_some_and(large))
         };
@@ -237,7 +240,7 @@ impl Core {
         {
             return Some(Doom::CpuTime);
         }
-        let seen = procfs::resident_bytes(pid)?;
+        let seen = link.resident_bytes()?;
         memory_limit.is_some_and(|limit| seen > limit).then_some(Doom::Memory(seen))
     }
 

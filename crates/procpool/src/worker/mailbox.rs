@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Place, parent_is_gone};
 use crate::os::bell::futex_wake;
-use crate::os::memory::Frozen;
+use crate::os::memory::{Frozen, Mapping};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{FULL, Region, SLEEPING};
 use crate::wire::control::{self, Blob, ToWorker};
@@ -28,6 +28,8 @@ pub(super) struct Mailbox {
 struct Mail {
     attachments: HashMap<u64, (bool, Vec<OwnedFd>)>,
     states: HashMap<u64, Vec<u8>>,
+    /// Segments that inputs lie in; `None` for one that cannot be mapped.
+    segments: HashMap<u64, Option<Arc<Mapping>>>,
     dropped: Vec<u64>,
     exit: bool,
     closed: bool,
@@ -54,6 +56,11 @@ impl Mailbox {
                 self.change(|mail| mail.closed = true);
                 return self.wake();
             };
+            // Without the lock, since it takes a while.
+            let segment = match message {
+                ToWorker::Segment { .. } => fds.pop().and_then(|fd| Mapping::readable(fd).ok()).map(Arc::new),
+                _ => None,
+            };
             self.change(|mail| match message {
                 ToWorker::Attach { number, payload } => {
                     mail.attachments.insert(number, (payload, fds));
@@ -66,6 +73,8 @@ impl Mailbox {
                     mail.states.insert(number, bytes.unwrap_or_default());
                 }
                 ToWorker::DropState { number } => mail.dropped.push(number),
+                ToWorker::Segment { number } => drop(mail.segments.insert(number, segment)),
+                ToWorker::DropSegment { number } => drop(mail.segments.remove(&number)),
                 ToWorker::Exit => mail.exit = true,
                 ToWorker::Serve { .. } | ToWorker::RunOnce { .. } => {}
             });
@@ -109,6 +118,11 @@ impl Mailbox {
     /// The encoding of state `number`. Waits for it; `None` if it will not come.
     pub(super) fn state(&self, number: u64) -> Option<Vec<u8>> {
         self.wait_for(|mail| mail.states.remove(&number))
+    }
+
+    /// The memory of segment `number`. Waits for it; `None` if it will not come.
+    pub(super) fn segment(&self, number: u64) -> Option<Arc<Mapping>> {
+        self.wait_for(|mail| mail.segments.get(&number).cloned())?
     }
 
     /// The states that are not needed any more.

@@ -34,9 +34,7 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
     };
     let mut output = Vec::new();
     let (status, attached) = run_in_original(&original, || {
-        attach::collect(|| {
-            attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
-        })
+        attach::collect(|| attach::supply(fds, || trampoline(&mut Invocation::new(&input, &mut output))))
     });
     wrap_result(status, &mut output);
     let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
@@ -51,7 +49,18 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
 
 /// Sends a result item in a memfd, with what it refers to.
 pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach::Attachment]) -> std::io::Result<()> {
-    let mut fds = vec![create_frozen("procpool-result", item)?];
+    send_with(socket, number, Some(create_frozen("procpool-result", item)?), attached)
+}
+
+/// Sends what a result needs besides its item in the ring.
+pub(super) fn send_with(
+    socket: &Socket,
+    number: u64,
+    memory: Option<OwnedFd>,
+    attached: &[attach::Attachment],
+) -> std::io::Result<()> {
+    let message = ToParent::Attach { number, memory: memory.is_some() };
+    let mut fds: Vec<OwnedFd> = memory.into_iter().collect();
     for attachment in attached {
         fds.push(attachment.to_send()?);
     }
@@ -59,6 +68,6 @@ pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach
         return Err(std::io::Error::other("the output refers to too many queues and open files"));
     }
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    send(socket, &ToParent::Attach { number }, &fds);
+    send(socket, &message, &fds);
     Ok(())
 }

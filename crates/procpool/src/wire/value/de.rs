@@ -8,15 +8,7 @@ use serde::de::{
 };
 
 use super::Error;
-use crate::bulk::{self, Room};
-
-/// Memory that somebody else may change at any moment. Bytes come out by copy only.
-pub(crate) trait Region {
-    /// How many bytes.
-    fn len(&self) -> usize;
-    /// Fills `room` with bytes from `at` on, as many as both have.
-    fn copy(&self, at: usize, room: &mut Room<'_>);
-}
+use crate::bulk::{self, Region, Room};
 
 /// Where a value is read from: a slice, or a region of which a part at a time is copied out.
 pub(crate) struct Source<'a> {

@@ -30,7 +30,7 @@ mod ser;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use de::{Region, Source};
+pub(crate) use de::Source;
 pub(crate) use output::{Output, Spill};
 
 use std::fmt;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::de::WINDOW;
 use super::output::LARGE;
 use super::*;
-use crate::bulk::Room;
+use crate::bulk::{Region, Room};
 
 fn bytes_of<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = b"before".to_vec();
