@@ -156,7 +156,7 @@ impl Batch {
         let refused = match encoded {
             Err(why) => why,
             Ok(_) if self.attachments.len() > MAX_ATTACHMENTS => {
-                "it refers to too many queues and open files".to_string()
+                "it refers to too many queues, buffers and open files".to_string()
             }
             Ok(spilled) => {
                 self.large = large.filter(|_| spilled);

@@ -45,6 +45,7 @@
 
 mod arena;
 mod attach;
+mod buffer;
 #[allow(unsafe_code)]
 mod bulk;
 #[allow(unsafe_code)]
@@ -69,6 +70,7 @@ mod supervisor;
 mod wire;
 mod worker;
 
+pub use buffer::{Buffer, BufferBuilder};
 pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
 pub use events::{Event, Record};

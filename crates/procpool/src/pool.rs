@@ -512,7 +512,7 @@ impl Pool {
         let function = match encoded {
             Err(why) => Err(Error::new(Kind::Encode, Blame::Caller, format!("the state cannot be encoded: {why}"))),
             Ok(()) if !attached.is_empty() => Err(Error::usage(
-                "a queue or an open file cannot be part of the state of map_with; pass it with the inputs",
+                "a queue, a buffer or an open file cannot be part of the state of map_with; pass it with the inputs",
             )),
             Ok(()) => call::task_with(f),
         };

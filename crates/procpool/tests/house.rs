@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
     ("shared_file", &["attach"]),
+    ("buffer", &["attach", "call", "error", "os"]),
     ("sandbox", &["wire"]),
     (
         "pool",

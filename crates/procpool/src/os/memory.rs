@@ -183,6 +183,49 @@ impl Drop for Mapping {
     }
 }
 
+/// Memory that is being filled by this process alone, to be frozen then.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    fd: OwnedFd,
+    mapping: Mapping,
+}
+
+impl Draft {
+    /// Zeroed memory of `len` bytes.
+    pub(crate) fn new(name: &str, len: usize) -> io::Result<Self> {
+        let fd = create_growing(name)?;
+        rustix::fs::ftruncate(&fd, len as u64)?;
+        let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
+        mapping.touch(Advice::LinuxPopulateWrite)?;
+        Ok(Self { fd, mapping })
+    }
+
+    /// Copies `bytes` to its start.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.mapping.write(0, bytes);
+    }
+
+    /// The memory.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the range is mapped and zeroed. Nobody else has this mapping or a descriptor of this memfd, so for as long
+        // as `self` is borrowed the slice is the only way to these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.ptr.as_ptr(), self.mapping.len) }
+    }
+
+    /// Makes it unchangeable.
+    pub(crate) fn freeze(self) -> io::Result<OwnedFd> {
+        let Self { fd, mapping } = self;
+        drop(mapping);
+        freeze(fd)
+    }
+}
+
+/// Makes a memfd unchangeable.
+pub(crate) fn freeze(fd: OwnedFd) -> io::Result<OwnedFd> {
+    fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::WRITE)?;
+    Ok(fd)
+}
+
 /// A part of a mapping.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {

@@ -11,7 +11,7 @@ use std::task::Waker;
 use serde::de::DeserializeOwned;
 
 use crate::arena::{Arrived, Extent};
-use crate::attach::{self, Attachment};
+use crate::attach::{self, Attachment, Memories, MemoryIds, Sealed};
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::memory::Frozen;
@@ -80,6 +80,8 @@ pub(crate) struct Results {
     pub(super) bytes: Vec<u8>,
     pub(super) items: Vec<(Status, Range<usize>)>,
     pub(super) attached: BTreeMap<u64, Large>,
+    /// The memories that the inputs refer to.
+    pub(super) lent: Vec<Arc<Sealed>>,
     pub(super) origin: Origin,
     /// How long the tasks ran together, as the worker says.
     pub(crate) run_ns: u64,
@@ -89,8 +91,21 @@ pub(crate) struct Results {
 #[derive(Debug)]
 pub(crate) struct Large {
     memory: Memory,
-    /// What the output refers to.
+    refers_to: Beside,
+}
+
+/// What an output refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
     fds: Vec<OwnedFd>,
+    memories: Vec<(u64, Arc<Sealed>)>,
+}
+
+impl Beside {
+    /// From the descriptors of a message, and which of them are memory.
+    pub(super) fn new(fds: Vec<OwnedFd>, ids: &MemoryIds) -> Self {
+        Self { memories: attach::map_memories(&fds, ids), fds }
+    }
 }
 
 #[derive(Debug)]
@@ -106,22 +121,22 @@ enum Memory {
 
 impl Large {
     /// From the descriptors of its message, the first of which is its memory.
-    pub(crate) fn new(mut fds: Vec<OwnedFd>) -> Self {
+    pub(crate) fn new(mut fds: Vec<OwnedFd>, ids: &MemoryIds) -> Self {
         let memory = match fds.is_empty() {
             true => Err(io::Error::other("no memory came with it")),
             false => Frozen::map(fds.remove(0)),
         };
-        Self { memory: Memory::Memfd(memory), fds }
+        Self { memory: Memory::Memfd(memory), refers_to: Beside::new(fds, ids) }
     }
 
     /// An output in a segment.
-    pub(super) fn placed(arrived: Arrived, fds: Vec<OwnedFd>) -> Self {
-        Self { memory: Memory::Placed(arrived), fds }
+    pub(super) fn placed(arrived: Arrived, refers_to: Beside) -> Self {
+        Self { memory: Memory::Placed(arrived), refers_to }
     }
 
     /// An output in its item.
-    pub(super) fn inline(range: Range<usize>, fds: Vec<OwnedFd>) -> Self {
-        Self { memory: Memory::Inline(range), fds }
+    pub(super) fn inline(range: Range<usize>, refers_to: Beside) -> Self {
+        Self { memory: Memory::Inline(range), refers_to }
     }
 }
 
@@ -146,35 +161,46 @@ impl Results {
         };
         let bytes = &self.bytes[range];
         if status != Status::Attached {
-            return self.origin.outcome(status, bytes, index);
+            if self.lent.is_empty() {
+                return self.origin.outcome(status, bytes, index);
+            }
+            let memories = Memories::default().and_lent(self.lent.iter());
+            return attach::supply(Vec::new(), memories, || self.origin.outcome(status, bytes, index));
         }
         let large = Attached::parse(bytes).and_then(|(number, _)| self.attached.remove(&number));
-        match large.unwrap_or_else(|| Large::new(Vec::new())) {
-            Large { memory: Memory::Inline(range), fds } => {
+        match large.unwrap_or_else(|| Large::new(Vec::new(), &Vec::new())) {
+            Large { memory: Memory::Inline(range), refers_to: Beside { fds, memories } } => {
                 let bytes = self.bytes.get(range).unwrap_or_default();
-                attach::supply(fds, || self.origin.outcome(Status::Ok, bytes, index))
+                let memories = Memories::came(memories).and_lent(self.lent.iter());
+                attach::supply(fds, memories, || self.origin.outcome(Status::Ok, bytes, index))
             }
-            large => self.origin.large_outcome(large, index),
+            large => self.origin.large_outcome(large, &self.lent, index),
         }
     }
 }
 
 impl Origin {
     /// The outcome of a task whose result item came beside the ring.
-    pub(crate) fn large_outcome<O: DeserializeOwned>(self, large: Large, index: u64) -> Result<O> {
+    pub(crate) fn large_outcome<O: DeserializeOwned>(
+        self,
+        large: Large,
+        lent: &[Arc<Sealed>],
+        index: u64,
+    ) -> Result<O> {
         let broken =
             |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
-        let Large { memory, fds } = large;
+        let Large { memory, refers_to: Beside { fds, memories } } = large;
+        let memories = Memories::came(memories).and_lent(lent.iter());
         let frozen = match memory {
             Memory::Memfd(memory) => memory.map_err(|e| broken(&e.to_string()))?,
             Memory::Placed(arrived) => {
-                return attach::supply(fds, || self.value(&mut Source::region(arrived.part()), index));
+                return attach::supply(fds, memories, || self.value(&mut Source::region(arrived.part()), index));
             }
             Memory::Inline(_) => return Err(broken("it is not where it should be")),
         };
         match split_result(frozen.bytes()) {
             Some((status, item, [])) if status != Status::Attached => {
-                attach::supply(fds, || self.outcome(status, item, index))
+                attach::supply(fds, memories, || self.outcome(status, item, index))
             }
             _ => Err(broken("it is not a result")),
         }

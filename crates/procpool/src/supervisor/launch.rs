@@ -143,5 +143,5 @@ pub(crate) fn call_message(
     for attachment in attachments {
         fds.push(attachment.to_send()?);
     }
-    Ok(CallMessage { function: function.offset, input })
+    Ok(CallMessage { function: function.offset, input, memories: crate::attach::memory_ids(attachments) })
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::output::Pipe;
-use super::{Books, Delivery, Frame, Large, Origin, Results};
+use super::{Beside, Books, Delivery, Frame, Large, Origin, Results};
 use crate::arena::{Arrivals, Extent};
+use crate::attach::{self, Attachment, Sealed};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
 use crate::os::procfs;
@@ -37,9 +38,9 @@ pub(super) struct Sent {
 
 /// What came by the socket for a result.
 #[derive(Debug)]
-enum Beside {
+enum Arrived {
     Memory(Large),
-    Only(Vec<OwnedFd>),
+    Only(Beside),
 }
 
 /// What a worker said by its socket.
@@ -65,9 +66,13 @@ pub(super) struct Link {
     states: BTreeSet<u64>,
     next_attachment: u64,
     /// What came by the socket and was not claimed yet by a result item: the memory of a large result, or only descriptors.
-    arrived: BTreeMap<u64, Beside>,
+    arrived: BTreeMap<u64, Arrived>,
     /// Segments of the arena that the worker knows, by number, and their size.
     segments: BTreeMap<u64, usize>,
+    /// Memories of buffers that the worker has.
+    memories: BTreeMap<u64, Weak<Sealed>>,
+    /// Whether it was sent the first of them, and nobody looks yet when it may be dropped.
+    has_news: bool,
     /// The worker's own segments.
     arrivals: Arrivals,
     words: VecDeque<Word>,
@@ -109,6 +114,8 @@ impl Link {
             next_attachment: 1,
             arrived: BTreeMap::new(),
             segments: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            has_news: false,
             arrivals: Arrivals::new(results),
             words: VecDeque::new(),
             ready: false,
@@ -186,10 +193,15 @@ impl Link {
         listener: Listener,
     ) -> Result<bool, Breach> {
         let mut attachment = 0;
-        if payload.memfd.is_some() || !payload.attachments.is_empty() {
+        let unknown = |a: &Attachment| a.memory().is_none_or(|memory| !self.memories.contains_key(&memory.id()));
+        if payload.memfd.is_some() || payload.attachments.iter().any(unknown) {
             if !self.ship(payload) {
                 return Ok(false);
             }
+            let memories = payload.attachments.iter().filter_map(Attachment::memory);
+            let had_none = self.memories.is_empty();
+            self.memories.extend(memories.map(|memory| (memory.id(), Arc::downgrade(memory))));
+            self.has_news |= had_none && !self.memories.is_empty();
             attachment = self.next_attachment;
             self.next_attachment += 1;
         }
@@ -230,7 +242,8 @@ impl Link {
     /// Sends what the ring cannot hold. `false` if the worker does not read its socket at present, or the system is short
     /// of something: the scheduler tries again.
     fn ship(&self, payload: &Frame) -> bool {
-        let message = ToWorker::Attach { number: self.next_attachment, payload: payload.memfd.is_some() };
+        let memories = attach::memory_ids(&payload.attachments);
+        let message = ToWorker::Attach { number: self.next_attachment, payload: payload.memfd.is_some(), memories };
         let fresh: Result<Vec<OwnedFd>, _> = payload.attachments.iter().map(|a| a.to_send()).collect();
         let Ok(fresh) = fresh else { return false };
         let mut fds: Vec<BorrowedFd<'_>> = payload.memfd.iter().map(AsFd::as_fd).collect();
@@ -261,6 +274,21 @@ impl Link {
             // If the socket is full the worker keeps it mapped until it ends.
             let _ = self.socket.send(&control::encode(&ToWorker::DropSegment { number }), &[], false);
         }
+    }
+
+    /// Whether it has memories since this was asked last.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Tells the worker which memories nobody here has any more. Returns whether there are others.
+    pub(super) fn drop_memories(&mut self) -> bool {
+        let Self { memories, socket, .. } = self;
+        memories.retain(|&number, memory| {
+            memory.strong_count() > 0
+                || socket.send(&control::encode(&ToWorker::DropMemory { number }), &[], false).is_err()
+        });
+        !memories.is_empty()
     }
 
     /// The worker's resident memory in bytes, without the segments that it has for the pool's sake.
@@ -358,9 +386,12 @@ impl Link {
                 self.unable = true;
                 Ok(Word::Unable(reason))
             }
-            ToParent::Attach { number, memory } if self.arrived.len() < MAX_ARRIVED => {
-                let beside = if memory { Beside::Memory(Large::new(fds)) } else { Beside::Only(fds) };
-                self.arrived.insert(number, beside);
+            ToParent::Attach { number, memory, memories } if self.arrived.len() < MAX_ARRIVED => {
+                let arrived = match memory {
+                    true => Arrived::Memory(Large::new(fds, &memories)),
+                    false => Arrived::Only(Beside::new(fds, &memories)),
+                };
+                self.arrived.insert(number, arrived);
                 Ok(Word::Nothing)
             }
             ToParent::Segment { number } => match self.arrivals.add(number, fds) {
@@ -411,7 +442,8 @@ impl Link {
         let origin = Origin { name: frame.function.name, pid: self.pid(), attempt: delivered.attempt };
         let first_index = frame.first_index + u64::from(first);
         books.note_ends(&index, first_index, origin, run_ns);
-        let results = Results { bytes, items: index, attached, origin, run_ns };
+        let lent = frame.attachments.iter().filter_map(Attachment::memory).cloned().collect();
+        let results = Results { bytes, items: index, attached, lent, origin, run_ns };
         books.out.deliveries.push((Arc::clone(&frame.sink), first_index, Delivery::Results(results)));
         Ok(())
     }
@@ -427,8 +459,8 @@ impl Link {
             self.read_socket()?;
         }
         let mut only_fds = |needed: bool| match needed.then(|| self.arrived.remove(&number)) {
-            None => Ok(Vec::new()),
-            Some(Some(Beside::Only(fds))) => Ok(fds),
+            None => Ok(Beside::default()),
+            Some(Some(Arrived::Only(fds))) => Ok(fds),
             Some(_) => Err(NEVER_SENT),
         };
         let large = match attached {
@@ -439,7 +471,7 @@ impl Link {
             }
             Attached::Inline(output) => Large::inline(range.end - output.len()..range.end, only_fds(true)?),
             Attached::Memfd => match self.arrived.remove(&number) {
-                Some(Beside::Memory(large)) => large,
+                Some(Arrived::Memory(large)) => large,
                 _ => return Err(NEVER_SENT),
             },
         };

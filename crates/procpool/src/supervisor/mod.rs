@@ -21,6 +21,7 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use books::Books;
+use frame::Beside;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
@@ -402,6 +403,7 @@ impl Core {
             Ok(false) => return self.sched.refused(worker, frame),
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
+        out.ring_supervisor |= link.take_news();
         let pid = link.pid();
         self.log.note(now, &mut out.records, || Event::TasksSent {
             function: payload.function.name.into(),
@@ -537,6 +539,11 @@ impl Core {
         for link in self.links.values_mut().filter(|_| !numbers.is_empty()) {
             numbers.iter().for_each(|number| link.drop_segment(*number));
         }
+    }
+
+    /// Tells the workers which memories of buffers are gone. Returns whether they have others.
+    fn drop_memories(&mut self) -> bool {
+        self.links.values_mut().fold(false, |others, link| link.drop_memories() || others)
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.

@@ -52,12 +52,13 @@ fn supervise(engine: &Engine, poller: &Poller) {
         let (timeout, over) = {
             let mut core = engine.lock();
             core.drop_segments(&unused);
+            let next_drop = core.drop_memories().then_some(Duration::from_secs(1));
             if core.leader.is_none() {
                 core.listen(Listener::Supervisor);
             }
             let busy = core.has_results() && core.leader.is_none() || !core.starts.is_empty();
             let plan = core.plan(engine.now(), busy, engine);
-            ([plan, next_tidy].into_iter().flatten().min(), core.sched.is_over())
+            ([plan, next_tidy, next_drop].into_iter().flatten().min(), core.sched.is_over())
         };
         if over {
             if let Some(printer) = &engine.printer {

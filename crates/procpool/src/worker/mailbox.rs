@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use serde::de::DeserializeOwned;
 
 use super::{Place, parent_is_gone};
+use crate::attach::Cache;
 use crate::os::bell::futex_wake;
 use crate::os::memory::{Frozen, Mapping};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
@@ -22,6 +23,8 @@ pub(super) struct Mailbox {
     /// Whether the mail says to end or to drop something. The worker asks for that at every frame, and without a lock.
     news: AtomicBool,
     region: Region,
+    /// Memory that inputs refer to.
+    memories: Arc<Cache>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ impl Mailbox {
     /// Starts to listen. The thread ends with the socket.
     pub(super) fn open(socket: Arc<Socket>, region: Region, place: Place) -> std::io::Result<Arc<Self>> {
         let (mail, arrived, news) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        let mailbox = Arc::new(Self { mail, arrived, news, region });
+        let mailbox = Arc::new(Self { mail, arrived, news, region, memories: Arc::default() });
         let listener = Arc::clone(&mailbox);
         std::thread::Builder::new().name("procpool-mailbox".into()).stack_size(256 * 1024).spawn(move || {
             // The host's signal handlers belong to its own threads.
@@ -61,8 +64,11 @@ impl Mailbox {
                 ToWorker::Segment { .. } => fds.pop().and_then(|fd| Mapping::readable(fd).ok()).map(Arc::new),
                 _ => None,
             };
+            if let ToWorker::Attach { payload, memories, .. } = &message {
+                self.memories.add(fds.get(usize::from(*payload)..).unwrap_or_default(), memories);
+            }
             self.change(|mail| match message {
-                ToWorker::Attach { number, payload } => {
+                ToWorker::Attach { number, payload, .. } => {
                     mail.attachments.insert(number, (payload, fds));
                 }
                 ToWorker::State { number, bytes } => {
@@ -75,6 +81,7 @@ impl Mailbox {
                 ToWorker::DropState { number } => mail.dropped.push(number),
                 ToWorker::Segment { number } => drop(mail.segments.insert(number, segment)),
                 ToWorker::DropSegment { number } => drop(mail.segments.remove(&number)),
+                ToWorker::DropMemory { number } => self.memories.remove(number),
                 ToWorker::Exit => mail.exit = true,
                 ToWorker::Serve { .. } | ToWorker::RunOnce { .. } => {}
             });
@@ -118,6 +125,11 @@ impl Mailbox {
     /// The encoding of state `number`. Waits for it; `None` if it will not come.
     pub(super) fn state(&self, number: u64) -> Option<Vec<u8>> {
         self.wait_for(|mail| mail.states.remove(&number))
+    }
+
+    /// What the parent has sent that inputs may refer to.
+    pub(super) fn memories(&self) -> &Arc<Cache> {
+        &self.memories
     }
 
     /// The memory of segment `number`. Waits for it; `None` if it will not come.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{Place, input_of, mailbox::receive, parent_is_gone, run_in_original, send, unable};
-use crate::attach;
+use crate::attach::{self, Memories};
 use crate::call::{self, Invocation};
 use crate::os::fork::Original;
 use crate::os::memory::create_frozen;
@@ -32,9 +32,10 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
         Ok(original) => original,
         Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
     };
+    let memories = Memories::came(attach::map_memories(&fds, &call.memories));
     let mut output = Vec::new();
     let (status, attached) = run_in_original(&original, || {
-        attach::collect(|| attach::supply(fds, || trampoline(&mut Invocation::new(&input, &mut output))))
+        attach::collect(|| attach::supply(fds, memories, || trampoline(&mut Invocation::new(&input, &mut output))))
     });
     wrap_result(status, &mut output);
     let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
@@ -59,7 +60,8 @@ pub(super) fn send_with(
     memory: Option<OwnedFd>,
     attached: &[attach::Attachment],
 ) -> std::io::Result<()> {
-    let message = ToParent::Attach { number, memory: memory.is_some() };
+    let memories = attach::memory_ids(attached);
+    let message = ToParent::Attach { number, memory: memory.is_some(), memories };
     let mut fds: Vec<OwnedFd> = memory.into_iter().collect();
     for attachment in attached {
         fds.push(attachment.to_send()?);

@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::once::{send_with, ship};
 use super::{EXIT_UNABLE, Place, confine, input_of, parent_is_gone, run_in_original, send, unable};
 use crate::arena::Shelf;
-use crate::attach;
+use crate::attach::{self, Memories};
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
@@ -100,7 +100,8 @@ fn initialize(call: &CallMessage, mut fds: Vec<OwnedFd>) -> Result<(), String> {
     let trampoline = call::find(call.function).ok_or("the initializer is not part of this program")?;
     let mut output = Vec::new();
     let mut invocation = Invocation::new(&input, &mut output);
-    match attach::supply(fds, || trampoline(&mut invocation)) {
+    let memories = Memories::came(attach::map_memories(&fds, &call.memories));
+    match attach::supply(fds, memories, || trampoline(&mut invocation)) {
         Status::Ok => match call::decode::<Result<(), String>>(&output)? {
             Ok(()) => Ok(()),
             Err(reason) => Err(format!("the initializer failed: {reason}")),
@@ -238,7 +239,8 @@ impl Worker {
             (last, payload) = (Some(part), rest);
         }
         self.fetch_state(header.shared_state);
-        attach::supply(fds, || self.run_items(header, trampoline, payload, last.as_ref()));
+        let memories = Memories::cached(self.mailbox.memories());
+        attach::supply(fds, memories, || self.run_items(header, trampoline, payload, last.as_ref()));
     }
 
     /// A large input in its place.
