@@ -4,13 +4,13 @@
 //! for its results ([`Shelf`]). The other side is told of a segment once, by the control socket; after that a place is three
 //! numbers in the ring. README.md beside this file says who may do what to them.
 
-mod arena;
+mod inputs;
 mod ranges;
 mod results;
 
 use std::sync::Arc;
 
-pub(crate) use arena::{Arena, Extent};
+pub(crate) use inputs::{Arena, Extent};
 pub(crate) use results::{Arrivals, Arrived, Shelf};
 
 use crate::bulk::{self, Region as _};

@@ -293,7 +293,7 @@ mod tests {
         assert!(put(&mut shelf, &vec![1; SEGMENT - PAGE]).is_some());
         assert!(put(&mut shelf, &[1; 2]).is_none());
         let mut shelf = Shelf::new(SEGMENT as u64);
-        assert!(shelf.write(|spill| ((), spill.append(&[1], &[2]) && false)).1.is_none());
+        assert_eq!(shelf.write(|spill| (spill.append(&[1], &[2]), false)), (true, None));
         assert_eq!(shelf.tidy(), [1]);
     }
 

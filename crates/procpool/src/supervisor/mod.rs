@@ -543,7 +543,7 @@ impl Core {
 
     /// Tells the workers which memories of buffers are gone. Returns whether they have others.
     fn drop_memories(&mut self) -> bool {
-        self.links.values_mut().fold(false, |others, link| link.drop_memories() || others)
+        self.links.values_mut().filter_map(|link| link.drop_memories().then_some(())).count() > 0
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.

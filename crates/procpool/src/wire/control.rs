@@ -65,7 +65,8 @@ impl SandboxState {
 /// From the parent to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum ToWorker {
-    /// First message. `results` is the most bytes of the worker's own segments. Descriptors: the region, the leader's bell, the supervisor's bell, the initializer's memfd if any.
+    /// First message. `results` is the most bytes of the worker's own segments. Descriptors: the region, the leader's bell,
+    /// the supervisor's bell, the initializer's memfd if any, then what its input refers to.
     Serve {
         protocol: u32,
         identity: Vec<u8>,
