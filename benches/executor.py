@@ -3,13 +3,17 @@
 What is measured, and the names, are those of src/measure.rs.
 """
 
+import array
 import collections
 import json
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import shared_memory
 
 CHUNK = 1000
+# Before 3.13 every process that attaches to shared memory believes that it must remove it.
+TRACKS = sys.version_info >= (3, 13)
 
 
 def nothing(number):
@@ -18,6 +22,17 @@ def nothing(number):
 
 def echo(data):
     return data
+
+
+kept = {}
+
+
+def look(name):
+    """Reads a byte at the start, in the middle and at the end of shared memory, which a worker attaches to once."""
+    if name not in kept:
+        kept[name] = shared_memory.SharedMemory(name=name, track=False) if TRACKS else shared_memory.SharedMemory(name=name)
+    buf = kept[name].buf
+    return buf[0] + buf[len(buf) // 2] + buf[len(buf) - 1]
 
 
 def compute(steps):
@@ -79,11 +94,27 @@ def main():
     samples["map_per_s"].append(tasks / seconds)
 
     data = b"\7" * plan["bytes"]
+    # Once before it counts.
+    pool.submit(len, data).result()
+    pool.submit(echo, data).result()
     for _ in range(plan["transfers"]):
         seconds = elapsed(lambda: pool.submit(len, data).result())
         samples["send_gb_s"].append(len(data) / seconds / 1e9)
         seconds = elapsed(lambda: pool.submit(echo, data).result())
         samples["echo_gb_s"].append(2 * len(data) / seconds / 1e9)
+        numbers = array.array("d", [0.5]) * (plan["bytes"] // 8)
+        seconds = elapsed(lambda: pool.submit(echo, numbers).result())
+        samples["numbers_gb_s"].append(2 * len(data) / seconds / 1e9)
+
+    memory = shared_memory.SharedMemory(create=True, size=plan["bytes"])
+    try:
+        memory.buf[:] = data
+        pool.submit(look, memory.name).result()
+        times = sorted(elapsed(lambda: pool.submit(look, memory.name).result()) for _ in range(plan["warm_up"]))
+        samples["lend_us"].append(times[len(times) // 2] * 1e6)
+    finally:
+        memory.close()
+        memory.unlink()
 
     calibration = 50_000
     steps_per_us = calibration / (min(elapsed(compute, calibration) for _ in range(50)) * 1e6)

@@ -27,13 +27,21 @@ pub(crate) trait Peer: Sized {
     fn send(&self, bytes: Vec<u8>) -> Option<Result<u64>>;
     /// Hands bytes to a worker that gives them back. `None` if it does so without a copy.
     fn echo(&self, bytes: Vec<u8>) -> Option<Result<Vec<u8>>>;
+    /// As `echo`, with numbers. `None` if it does so without a copy, or takes only bytes.
+    fn echo_numbers(&self, _numbers: Vec<f64>) -> Option<Result<Vec<f64>>> {
+        None
+    }
+    /// Hands a worker the same bytes again and again, without a copy; it reads some of them. `None` if the pool cannot.
+    fn lend(&self, _bytes: &[u8], _times: u32) -> Option<Result<Vec<Duration>>> {
+        None
+    }
     /// Ends the pool when nothing is left to do, and waits for that.
     fn shut_down(self);
 }
 
 /// The names of the measures, in the order of the report, with what a reader calls them and their unit. The Python script
 /// uses the same names.
-pub(crate) const MEASURES: [(&str, &str, &str); 14] = [
+pub(crate) const MEASURES: [(&str, &str, &str); 16] = [
     ("start_ms", "pool built and first result", "ms"),
     ("round_trip_p50_us", "submit, wait: median", "us"),
     ("round_trip_p99_us", "submit, wait: 99th percentile", "us"),
@@ -41,6 +49,8 @@ pub(crate) const MEASURES: [(&str, &str, &str); 14] = [
     ("map_per_s", "map", "tasks/s"),
     ("send_gb_s", "64 MiB to a worker", "GB/s"),
     ("echo_gb_s", "64 MiB to a worker and back", "GB/s"),
+    ("numbers_gb_s", "8 Mi f64 to a worker and back", "GB/s"),
+    ("lend_us", "64 MiB shared with a worker, not copied", "us"),
     ("gather_5us_share", "5 us tasks, submitted: cores used", "%"),
     ("gather_20us_share", "20 us tasks, submitted: cores used", "%"),
     ("gather_100us_share", "100 us tasks, submitted: cores used", "%"),
@@ -88,6 +98,13 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
         add("map_per_s", tasks as f64 / seconds);
     }
 
+    // Once before it counts: the first time, memory is made.
+    if let Some(sent) = pool.send(vec![7; plan.bytes]) {
+        sent?;
+    }
+    if let Some(back) = pool.echo(vec![7; plan.bytes]) {
+        back?;
+    }
     for _ in 0..plan.transfers {
         let bytes = vec![7; plan.bytes];
         let start = Instant::now();
@@ -101,6 +118,17 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
             let both_ways = plan.bytes + back?.len();
             add("echo_gb_s", both_ways as f64 / start.elapsed().as_secs_f64() / 1e9);
         }
+        let numbers = vec![0.5; plan.bytes / 8];
+        let start = Instant::now();
+        if let Some(back) = pool.echo_numbers(numbers) {
+            let both_ways = plan.bytes + 8 * back?.len();
+            add("numbers_gb_s", both_ways as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
+    }
+    if let Some(times) = pool.lend(&vec![7; plan.bytes], plan.warm_up) {
+        let mut times = times?;
+        times.sort_unstable();
+        add("lend_us", percentile(&times, 50) * 1e6);
     }
 
     let steps_per_us = tasks::steps_per_us();

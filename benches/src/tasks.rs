@@ -18,6 +18,16 @@ pub(crate) fn echo(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Takes numbers, gives them back.
+pub(crate) fn echo_numbers(numbers: Vec<f64>) -> Vec<f64> {
+    numbers
+}
+
+/// Reads a byte at the start, in the middle and at the end.
+pub(crate) fn look(buffer: procpool::Buffer) -> u64 {
+    [0, buffer.len() / 2, buffer.len() - 1].iter().map(|&at| u64::from(buffer[at])).sum()
+}
+
 /// A fixed amount of work: a chain of multiplications, which no compiler and no core can shorten.
 pub(crate) fn compute(steps: u64) -> u64 {
     (0..steps).fold(steps, |x, _| black_box(x.wrapping_mul(6364136223846793005).wrapping_add(1)))

@@ -1,6 +1,8 @@
 //! procpool itself: with worker processes, and with worker threads.
 
-use procpool::Pool;
+use std::time::{Duration, Instant};
+
+use procpool::{Buffer, Pool};
 
 use crate::Result;
 use crate::measure::Peer;
@@ -57,6 +59,28 @@ impl<const THREADS: bool> Peer for Procpool<THREADS> {
     fn echo(&self, bytes: Vec<u8>) -> Option<Result<Vec<u8>>> {
         let sent = || Ok(self.0.submit(tasks::echo, bytes)?.wait()?);
         Some(sent())
+    }
+
+    fn echo_numbers(&self, numbers: Vec<f64>) -> Option<Result<Vec<f64>>> {
+        let sent = || Ok(self.0.submit(tasks::echo_numbers, numbers)?.wait()?);
+        Some(sent())
+    }
+
+    fn lend(&self, bytes: &[u8], times: u32) -> Option<Result<Vec<Duration>>> {
+        let lent = || {
+            let buffer = Buffer::copy_from(bytes)?;
+            // Until both workers have it.
+            let futures: procpool::Result<Vec<_>> =
+                (0..64).map(|_| self.0.submit(tasks::look, buffer.clone())).collect();
+            futures?.into_iter().try_for_each(|future| future.wait().map(drop))?;
+            let once = |_| {
+                let start = Instant::now();
+                self.0.submit(tasks::look, buffer.clone())?.wait()?;
+                Ok(start.elapsed())
+            };
+            (0..times).map(once).collect()
+        };
+        Some(lent())
     }
 
     fn shut_down(self) {

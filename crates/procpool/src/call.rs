@@ -17,15 +17,27 @@ use crate::error::{Error, Result};
 use crate::os::elf::Image;
 use crate::wire::control::PanicReport;
 use crate::wire::items::Status;
+use crate::wire::value::{self, Output, Source, Spill};
 
 /// What a trampoline works on.
 pub(crate) struct Invocation<'a> {
     /// The encoded input.
-    pub(crate) input: &'a [u8],
+    pub(crate) input: Source<'a>,
     /// Where the encoded output, or what says why there is none, is appended.
     pub(crate) output: &'a mut Vec<u8>,
+    /// Where an output goes instead that is large.
+    pub(crate) spill: Option<&'a mut dyn Spill>,
+    /// Whether it went there, all of it.
+    pub(crate) spilled: bool,
     /// The state of a `map_with`: its encoding, and its value once it was decoded here.
     pub(crate) state: Option<&'a mut SharedState>,
+}
+
+impl<'a> Invocation<'a> {
+    /// With nothing but an input and a place for the output.
+    pub(crate) fn new(input: &'a [u8], output: &'a mut Vec<u8>) -> Self {
+        Self { input: Source::slice(input), output, spill: None, spilled: false, state: None }
+    }
 }
 
 /// The state of a `map_with` in one worker.
@@ -110,8 +122,7 @@ where
         X: DeserializeOwned,
         O: Serialize,
     {
-        let input = invocation.input;
-        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?)))
+        run(invocation, |input, _| Ok(conjure::<F>()(decode_from::<X>(input)?)))
     }
     // Evaluates the size check also for programs that never run the trampoline.
     let _ = conjure::<F>();
@@ -133,15 +144,13 @@ where
         X: DeserializeOwned,
         O: Serialize,
     {
-        let input = invocation.input;
-        let state = &mut invocation.state;
-        run(invocation.output, || {
+        run(invocation, |input, state| {
             let shared = state.as_deref_mut().ok_or("its state did not arrive")?;
             if shared.value.is_none() {
                 shared.value = Some(Box::new(decode::<S>(&shared.bytes)?));
             }
             let state = shared.value.as_mut().and_then(|value| value.downcast_mut::<S>());
-            Ok(conjure::<F>()(state.ok_or("its state has another type")?, decode::<X>(input)?))
+            Ok(conjure::<F>()(state.ok_or("its state has another type")?, decode_from::<X>(input)?))
         })
     }
     let _ = conjure::<F>();
@@ -179,25 +188,30 @@ where
         X: DeserializeOwned,
         O: Setup,
     {
-        let input = invocation.input;
-        run(invocation.output, || Ok(conjure::<F>()(decode::<X>(input)?).into_result()))
+        run(invocation, |input, _| Ok(conjure::<F>()(decode_from::<X>(input)?).into_result()))
     }
     let _ = conjure::<F>();
     name_of::<F>(trampoline::<F, X, O>)
 }
 
 /// Runs `body`, and turns whatever comes of it into a status and bytes.
-fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::Result<O, String>) -> Status {
-    let start = output.len();
+fn run<'a, O: Serialize>(
+    invocation: &mut Invocation<'a>,
+    body: impl FnOnce(&mut Source<'a>, &mut Option<&'a mut SharedState>) -> std::result::Result<O, String>,
+) -> Status {
+    let Invocation { input, output, spill, spilled, state } = invocation;
+    let (start, spill) = (output.len(), spill.take());
     let attempt = catch_unwind(AssertUnwindSafe(|| {
-        let value = match body() {
+        let value = match body(input, state) {
             Ok(value) => value,
             Err(why) => return Err((Status::DecodeFailed, why)),
         };
-        encode(&value, output).map_err(|why| (Status::EncodeFailed, why))
+        encode_to(&value, Output::with_spill(output, spill.map(|spill| spill as _)))
+            .map_err(|why| (Status::EncodeFailed, why))
     }));
+    *spilled = matches!(attempt, Ok(Ok(true)));
     let (status, bytes) = match attempt {
-        Ok(Ok(())) => return Status::Ok,
+        Ok(Ok(_)) => return Status::Ok,
         Ok(Err((status, why))) => (status, why.into_bytes()),
         Err(payload) => (Status::Panicked, crate::wire::control::encode(&panic_report(payload))),
     };
@@ -208,7 +222,7 @@ fn run<O: Serialize>(output: &mut Vec<u8>, body: impl FnOnce() -> std::result::R
 
 /// Appends the encoding of `value`.
 pub(crate) fn encode<T: Serialize>(value: &T, output: &mut Vec<u8>) -> std::result::Result<(), String> {
-    encode_within(value, output, largest())
+    encode_to(value, Output::new(output)).map(drop)
 }
 
 /// How many bytes a value may have.
@@ -217,72 +231,41 @@ fn largest() -> usize {
     *LARGEST.get_or_init(|| usize::try_from(crate::os::memory::half_of_memory()).unwrap_or(usize::MAX))
 }
 
-/// The same, as long as `output` gets no longer than `most`.
-fn encode_within<T: Serialize>(value: &T, output: &mut Vec<u8>, most: usize) -> std::result::Result<(), String> {
-    struct Append<'a> {
-        output: &'a mut Vec<u8>,
-        most: usize,
-    }
-    impl Append<'_> {
-        /// Makes room for `more` bytes, or refuses before anything is allocated.
-        #[cold]
-        fn grow(&mut self, more: usize) -> postcard::Result<()> {
-            let (len, capacity) = (self.output.len(), self.output.capacity());
-            let needed = len.checked_add(more).filter(|needed| *needed <= self.most);
-            let needed = needed.ok_or(postcard::Error::SerializeBufferFull)?;
-            // By doubling, as ever, but not past what can be used.
-            let wanted = capacity.saturating_mul(2).clamp(needed, self.most.max(needed));
-            self.output.try_reserve_exact(wanted - len).map_err(|_| postcard::Error::SerializeBufferFull)
+/// Appends the encoding of `value`; returns whether it spilled.
+pub(crate) fn encode_to<T: Serialize>(value: &T, output: Output<'_>) -> std::result::Result<bool, String> {
+    encode_within(value, output, largest())
+}
+
+/// The same, as long as it takes no more than `most` bytes.
+fn encode_within<T: Serialize>(value: &T, output: Output<'_>, most: usize) -> std::result::Result<bool, String> {
+    let mut output = output.within(most);
+    match value::write(value, &mut output) {
+        Ok(()) => output
+            .finish()
+            .ok_or_else(|| format!("it takes more memory than there is for it; the most for a value is {most} bytes")),
+        Err(error) => {
+            output.undo();
+            Err(explain("written", &error))
         }
     }
-    impl postcard::ser_flavors::Flavor for Append<'_> {
-        type Output = ();
-        // Inlined, or every byte of a `Vec<u8>` is a call.
-        #[inline]
-        fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-            if data.len() > self.output.capacity() - self.output.len() {
-                self.grow(data.len())?;
-            }
-            self.output.extend_from_slice(data);
-            Ok(())
-        }
-        #[inline]
-        fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-            if self.output.len() == self.output.capacity() {
-                self.grow(1)?;
-            }
-            self.output.push(data);
-            Ok(())
-        }
-        fn finalize(self) -> postcard::Result<()> {
-            Ok(())
-        }
-    }
-    let start = output.len();
-    postcard::serialize_with_flavor(value, Append { output, most }).map_err(|e| {
-        output.truncate(start);
-        if e == postcard::Error::SerializeBufferFull {
-            if start == 0 {
-                // What was written of it may be gigabytes.
-                *output = Vec::new();
-            }
-            return format!("it takes more memory than there is for it; the most for a value is {most} bytes");
-        }
-        explain("written", &e)
-    })
 }
 
 /// The value that `bytes` encode, and nothing behind it.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    decode_from(&mut Source::slice(bytes))
+}
+
+/// The value that `source` gives, and nothing behind it.
+pub(crate) fn decode_from<T: DeserializeOwned>(source: &mut Source<'_>) -> std::result::Result<T, String> {
+    match value::read(source) {
+        Ok(value) if source.left() == 0 => Ok(value),
         Ok(_) => Err(format!("{} does not read back what it wrote", std::any::type_name::<T>())),
         Err(e) => Err(format!("{}: {}", std::any::type_name::<T>(), explain("read", &e))),
     }
 }
 
-/// Postcard hides what a type's own code said; our thread-local keeps the sentences of the types that are ours.
-fn explain(what: &str, error: &postcard::Error) -> String {
+/// What a type of ours noted is a sentence of its own.
+fn explain(what: &str, error: &value::Error) -> String {
     match crate::attach::take_complaint() {
         Some(complaint) => complaint,
         None => format!("its value cannot be {what}: {error}"),
@@ -331,6 +314,10 @@ fn panic_report(payload: Box<dyn Any + Send>) -> PanicReport {
 mod tests {
     use super::*;
 
+    fn within<T: Serialize>(value: &T, output: &mut Vec<u8>, most: usize) -> std::result::Result<bool, String> {
+        encode_within(value, Output::new(output), most)
+    }
+
     /// Many bytes that are one, as far as serde is concerned.
     struct Bytes<'a>(&'a [u8]);
 
@@ -344,15 +331,15 @@ mod tests {
     fn a_value_may_have_as_many_bytes_as_are_allowed_and_not_one_more() {
         // Two bytes say how long it is.
         let mut output = Vec::new();
-        encode_within(&Bytes(&[7; 998]), &mut output, 1000).unwrap();
+        within(&Bytes(&[7; 998]), &mut output, 1000).unwrap();
         assert_eq!(output.len(), 1000);
         for value in [&[7; 999][..], &[7; 5000]] {
             let mut output = Vec::new();
-            let why = encode_within(&Bytes(value), &mut output, 1000).unwrap_err();
+            let why = within(&Bytes(value), &mut output, 1000).unwrap_err();
             assert!(why.contains("the most for a value is 1000 bytes"), "{why}");
             assert_eq!(output.capacity(), 0, "memory is left");
             // Byte by byte.
-            encode_within(&value, &mut output, 1000).unwrap_err();
+            within(&value, &mut output, 1000).unwrap_err();
             assert_eq!(output.capacity(), 0, "memory is left");
         }
     }
@@ -360,16 +347,16 @@ mod tests {
     #[test]
     fn what_was_there_before_a_refused_value_stays() {
         let mut output = vec![1, 2, 3];
-        encode_within(&Bytes(&[7; 1000]), &mut output, 1000).unwrap_err();
+        within(&Bytes(&[7; 1000]), &mut output, 1000).unwrap_err();
         assert_eq!(output, [1, 2, 3]);
-        encode_within(&Bytes(&[7; 10]), &mut output, 1000).unwrap();
+        within(&Bytes(&[7; 10]), &mut output, 1000).unwrap();
         assert_eq!(output.len(), 14);
     }
 
     #[test]
     fn room_doubles_but_not_past_what_is_allowed() {
         let mut output = Vec::with_capacity(600);
-        encode_within(&vec![7u8; 900], &mut output, 1000).unwrap();
+        within(&vec![7u8; 900], &mut output, 1000).unwrap();
         assert!(output.capacity() < 1100, "{}", output.capacity());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use crate::arena::{Arena, Extent};
 use crate::attach;
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
@@ -13,7 +14,8 @@ use crate::options::TaskOptions;
 use crate::ring::INLINE_MAX;
 use crate::sched::FrameId;
 use crate::supervisor::{Engine, Frame, SharedBlob, Sink, Sinks, Submitted};
-use crate::wire::items::{begin_task, end_task};
+use crate::wire::items::{Place, begin_task, end_task};
+use crate::wire::value::Output;
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -79,7 +81,7 @@ impl Client {
     ) -> Result<Submitted> {
         self.check(options)?;
         let mut batch = Batch::in_scratch(function);
-        let submitted = match batch.add(input) {
+        let submitted = match batch.add(self.engine.arena(), input) {
             Err(error) => {
                 let index = self.engine.take_index();
                 Ok(Submitted { place: Err(error.with_task(function.name, index)), index })
@@ -92,7 +94,8 @@ impl Client {
 
     fn submit_batch(&self, batch: &mut Batch, sink: &Arc<dyn Sink>, options: &TaskOptions) -> Result<Submitted> {
         let spec = options.spec(1, batch.function.offset);
-        if batch.payload.len() > GROUPED_MAX || !batch.attachments.is_empty() || options.has_limits() {
+        let plain = batch.large.is_none() && batch.attachments.is_empty() && !options.has_limits();
+        if !plain || batch.payload.len() > GROUPED_MAX {
             let own = batch.take();
             let index = self.engine.take_index();
             let frame = self.frame(own, Sinks::Each(Arc::clone(sink), Vec::new()), index, None, options)?;
@@ -104,6 +107,8 @@ impl Client {
             function: batch.function,
             payload: payload.clone(),
             memfd: None,
+            extent: None,
+            items: 1,
             attachments: Vec::new(),
             state: None,
             sinks: Sinks::Each(Arc::clone(sink), Vec::new()),
@@ -140,14 +145,17 @@ impl Client {
 
     fn frame(
         &self,
-        batch: Batch,
+        mut batch: Batch,
         sinks: Sinks,
         first_index: u64,
         state: Option<Arc<SharedBlob>>,
         options: &TaskOptions,
     ) -> Result<Frame> {
+        if let Some(place) = batch.large.as_ref().and_then(Extent::place) {
+            batch.payload.splice(0..0, place.to_bytes());
+        }
         let (payload, memfd) = if batch.payload.len() <= INLINE_MAX {
-            (batch.payload, None)
+            (std::mem::take(&mut batch.payload), None)
         } else {
             let memfd = crate::os::memory::create_frozen("procpool-input", &batch.payload)
                 .map_err(|e| Error::os("cannot make shared memory for a large input", &e))?;
@@ -157,6 +165,8 @@ impl Client {
             function: batch.function,
             payload,
             memfd,
+            extent: batch.large,
+            items: batch.items,
             attachments: batch.attachments,
             state,
             sinks,
@@ -181,16 +191,20 @@ thread_local! {
 pub(crate) struct Batch {
     function: Function,
     payload: Vec<u8>,
+    /// The last input, if it is large.
+    large: Option<Extent>,
     items: u32,
     attachments: Vec<attach::Attachment>,
 }
 
 /// One message carries 32 descriptors; one of them may be the payload's.
 const MAX_ATTACHMENTS: usize = crate::os::socket::MAX_FDS - 1;
+/// An input of this size is large. Two smaller ones fit into one frame.
+const LARGE: usize = INLINE_MAX / 2 - Place::SIZE;
 
 impl Batch {
     pub(crate) fn new(function: Function) -> Self {
-        Self { function, payload: Vec::new(), items: 0, attachments: Vec::new() }
+        Self { function, payload: Vec::new(), large: None, items: 0, attachments: Vec::new() }
     }
 
     /// An empty batch whose memory is borrowed from this thread.
@@ -210,19 +224,33 @@ impl Batch {
         std::mem::replace(self, Self::new(self.function))
     }
 
-    /// Adds an input, or says why it cannot be encoded; then the batch is as before.
-    pub(crate) fn add<X: Serialize>(&mut self, input: &X) -> Result<()> {
+    /// Adds an input, which goes to `arena` if it is large, or says why it cannot be encoded; then the batch is as before.
+    pub(crate) fn add<X: Serialize>(&mut self, arena: &Arc<Arena>, input: &X) -> Result<()> {
         let before = self.attachments.len();
         let start = begin_task(&mut self.payload);
-        let payload = &mut self.payload;
-        let encoded = attach::collect_onto(&mut self.attachments, || call::encode(input, payload));
+        let Self { payload, attachments, .. } = self;
+        let (encoded, large) = arena.write(|spill| {
+            let encoded = attach::collect_onto(attachments, || {
+                call::encode_to(input, Output::with_spill(payload, Some(&mut *spill)))
+            });
+            // What became large bit by bit.
+            if encoded == Ok(false) && payload.len() - start > LARGE && spill.append(&payload[start + 1..], &[]) {
+                return Ok(true);
+            }
+            encoded
+        });
         let refused = match encoded {
             Err(why) => why,
-            Ok(()) if self.attachments.len() > MAX_ATTACHMENTS => {
-                "it refers to too many queues and open files".to_string()
+            Ok(_) if self.attachments.len() > MAX_ATTACHMENTS => {
+                "it refers to too many queues, buffers and open files".to_string()
             }
-            Ok(()) => {
-                end_task(start, &mut self.payload);
+            Ok(spilled) => {
+                self.large = large.filter(|_| spilled);
+                if spilled {
+                    self.payload.truncate(start);
+                } else {
+                    end_task(start, &mut self.payload);
+                }
                 self.items += 1;
                 return Ok(());
             }
@@ -238,6 +266,9 @@ impl Batch {
 
     /// Whether another input should go into another batch.
     pub(crate) fn is_full(&self, chunk: u32) -> bool {
-        self.items >= chunk || self.payload.len() >= INLINE_MAX / 2 || self.attachments.len() >= MAX_ATTACHMENTS / 2
+        self.items >= chunk
+            || self.large.is_some()
+            || self.payload.len() >= INLINE_MAX / 2
+            || self.attachments.len() >= MAX_ATTACHMENTS / 2
     }
 }

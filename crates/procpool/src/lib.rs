@@ -43,7 +43,11 @@
 //!
 //! Linux only.
 
+mod arena;
 mod attach;
+mod buffer;
+#[allow(unsafe_code)]
+mod bulk;
 #[allow(unsafe_code)]
 mod call;
 mod client;
@@ -67,6 +71,7 @@ mod supervisor;
 mod wire;
 mod worker;
 
+pub use buffer::{Buffer, BufferBuilder};
 pub use call::Setup;
 pub use error::{Blame, Error, Kind, Result};
 pub use events::{Event, Limit, Limited, Means, Record};

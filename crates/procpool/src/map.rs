@@ -254,7 +254,7 @@ where
                 at_end = true;
                 break;
             };
-            if let Err(error) = batch.add(&input) {
+            if let Err(error) = batch.add(self.client.engine().arena(), &input) {
                 failed = Some(error);
                 break;
             }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::attach::{self, Attachment};
+use crate::attach::{self, Attachment, Sealed};
 use crate::call::{self, Function};
 use crate::client::require_init;
 use crate::error::{Blame, Error, Kind, Result};
@@ -72,7 +73,9 @@ pub struct Process<O> {
     pid: Option<u32>,
     exit: Option<Exit>,
     /// What it sent: its result, or why it could not start.
-    result: Option<Vec<OwnedFd>>,
+    result: Option<Large>,
+    /// Memories that the input refers to.
+    lent: Vec<Arc<Sealed>>,
     unable: Option<String>,
     output: PhantomData<fn() -> O>,
 }
@@ -103,6 +106,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
             pid: None,
             exit: None,
             result: None,
+            lent: Vec::new(),
             unable: None,
             output: PhantomData,
         })
@@ -141,7 +145,7 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let sent = ours.send(&control::encode(&message), &fds, true);
         self.running = Some((child, ours));
-        self.attachments.clear();
+        self.lent = self.attachments.drain(..).filter_map(|a| a.memory().cloned()).collect();
         sent.map_err(|e| {
             self.kill();
             refused(e)
@@ -167,8 +171,8 @@ impl<O: Serialize + DeserializeOwned> Process<O> {
 
     fn outcome(&mut self) -> Result<O> {
         let origin = Origin { name: self.function.name, pid: self.pid, attempt: 1, peak_memory: None };
-        if let Some(fds) = self.result.take() {
-            return origin.large_outcome(Large::new(fds), 0);
+        if let Some(large) = self.result.take() {
+            return origin.large_outcome(large, &self.lent, 0);
         }
         if let Some(reason) = self.unable.take() {
             return Err(Error::new(Kind::Start, Blame::Worker, reason).with_task(self.function.name, 0));
@@ -232,7 +236,7 @@ impl<O> Process<O> {
         let mut buf = vec![0; MAX_MESSAGE];
         while let Ok(Received::Message(len, fds)) = socket.receive(&mut buf, false) {
             match control::decode(&buf[..len]) {
-                Some(ToParent::Attach { .. }) => self.result = Some(fds),
+                Some(ToParent::Attach { memories, .. }) => self.result = Some(Large::new(fds, &memories)),
                 Some(ToParent::Unable { reason }) => self.unable = Some(reason),
                 _ => {}
             }

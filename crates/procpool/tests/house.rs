@@ -8,23 +8,26 @@ use std::path::{Path, PathBuf};
 /// Which rooms of the crate each room may use: only such as stand above it in this list. `error` and `attach` are furniture: values that travel through many rooms.
 const ARROWS: &[(&str, &[&str])] = &[
     ("os", &[]),
-    ("wire", &[]),
+    ("bulk", &["os"]),
+    ("wire", &["bulk"]),
     ("sched", &[]),
     ("error", &[]),
     ("sandbox", &["wire"]),
     ("events", &["error", "sandbox"]),
     ("ring", &["os"]),
     ("attach", &["os"]),
+    ("arena", &["bulk", "os", "wire"]),
     ("call", &["attach", "error", "os", "wire"]),
-    ("worker", &["attach", "call", "os", "ring", "wire"]),
-    ("supervisor", &["attach", "call", "error", "events", "os", "ring", "sandbox", "sched", "wire", "worker"]),
+    ("worker", &["arena", "attach", "call", "os", "ring", "wire"]),
+    ("supervisor", &["arena", "attach", "call", "error", "events", "os", "ring", "sandbox", "sched", "wire", "worker"]),
     ("options", &["error", "sched"]),
-    ("client", &["attach", "call", "error", "options", "os", "ring", "sched", "supervisor", "wire"]),
+    ("client", &["arena", "attach", "call", "error", "options", "os", "ring", "sched", "supervisor", "wire"]),
     ("future", &["error", "sched", "supervisor"]),
     ("map", &["call", "client", "error", "options", "sched", "supervisor"]),
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
     ("shared_file", &["attach"]),
+    ("buffer", &["attach", "call", "error", "os"]),
     (
         "pool",
         &["attach", "call", "client", "error", "events", "future", "map", "options", "sandbox", "supervisor", "worker"],
@@ -32,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("global", &["error", "pool"]),
 ];
 
-const UNSAFE_ROOMS: &[&str] = &["os", "ring", "call"];
+const UNSAFE_ROOMS: &[&str] = &["bulk", "os", "ring", "call"];
 
 /// A file longer than this is asking to be two.
 const LONGEST_FILE: usize = 620;

@@ -4,7 +4,7 @@
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use procpool::{Kind, Pool};
@@ -51,6 +51,11 @@ enum Evil {
     ForgedTwice,
     NoSuchLargeResult,
     NoNumberOfLargeResult,
+    NoSuchSegment,
+    PlaceOutsideSegment,
+    NoSuchFlag,
+    SegmentThatIsNone,
+    SegmentTooLarge,
     MessageOfNoise,
     ReadyAgain,
     UnableLate,
@@ -65,13 +70,36 @@ fn forever() -> ! {
     }
 }
 
+/// A result item that says: it went well, and the output is 5.
+const FIVE: [u8; 10] = [0, 8, 5, 0, 0, 0, 0, 0, 0, 0];
+
+/// A result item that names a place of a segment.
+fn placed(segment: u64, offset: u64, len: u64, flag: u32) -> Vec<u8> {
+    let mut item = vec![4, 37, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    [segment, offset, len].iter().for_each(|word| item.extend(word.to_le_bytes()));
+    item.extend(flag.to_le_bytes());
+    item
+}
+
+/// Tells of a segment for results, which is number 1.
+fn send_memory(len: u64) {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    let memory = memfd_create("evil", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&memory, len).unwrap();
+    fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+    send_fds(&[3, 1], &[memory.as_fd()]);
+}
+
 fn send(bytes: &[u8], descriptors: usize) {
+    send_fds(bytes, &vec![sys::control_socket(); descriptors]);
+}
+
+fn send_fds(bytes: &[u8], fds: &[BorrowedFd<'_>]) {
     let socket = sys::control_socket();
-    let fds: Vec<BorrowedFd<'_>> = vec![socket; descriptors];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if descriptors > 0 {
-        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    if !fds.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
     }
     // The parent may have had enough and hung up.
     let _ = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
@@ -79,7 +107,7 @@ fn send(bytes: &[u8], descriptors: usize) {
 
 /// Announces a large result, which is allowed at any time and makes the parent look at the ring.
 fn make_the_parent_look() {
-    send(&[2, 9], 1);
+    send(&[2, 9, 1, 0], 1);
 }
 
 /// The worker's open result slot.
@@ -129,21 +157,32 @@ fn do_evil(evil: Evil) -> u64 {
         Evil::NotWellFormed => forge(&[77; 9], 1),
         Evil::AnothersTask => {
             sys::scribble(slot + at::FRAME, sys::peek(slot + at::FRAME).wrapping_add(1));
-            forge(&[0, 1, 5], 1);
+            forge(&FIVE, 1);
         }
         Evil::NotItsNextTask => {
             sys::scribble(slot + at::FIRST, 1);
-            forge(&[0, 1, 5], 1);
+            forge(&FIVE, 1);
         }
-        Evil::ForgedTwice => forge(&[0, 1, 5], 2),
-        Evil::NoSuchLargeResult => forge(&[4, 8, 1, 2, 3, 4, 5, 6, 7, 8], 1),
+        Evil::ForgedTwice => forge(&FIVE, 2),
+        Evil::NoSuchLargeResult => forge(&[4, 9, 1, 2, 3, 4, 5, 6, 7, 8, 0], 1),
         Evil::NoNumberOfLargeResult => forge(&[4, 1, 9], 1),
+        Evil::NoSuchSegment => forge(&placed(77, 4096, 8, 0), 1),
+        Evil::PlaceOutsideSegment => {
+            send_memory(8192);
+            forge(&placed(1, 4096, 1 << 40, 0), 1);
+        }
+        Evil::NoSuchFlag => {
+            send_memory(8192);
+            forge(&placed(1, 4096, 8, 1024), 1);
+        }
+        Evil::SegmentThatIsNone => send(&[3, 1], 1),
+        Evil::SegmentTooLarge => send_memory(1 << 40),
         Evil::MessageOfNoise => send(b"noise, and more noise", 0),
         Evil::ReadyAgain => send(&[0, 0], 0),
         Evil::UnableLate => send(&[1, 2, b'n', b'o'], 0),
         Evil::TooLongAMessage => send(&[7; 80_000], 0),
-        Evil::TooManyDescriptors => send(&[2, 9], 200),
-        Evil::TooManyLargeResults => (0..100).for_each(|number| send(&[2, number], 30)),
+        Evil::TooManyDescriptors => send(&[2, 9, 1, 0], 200),
+        Evil::TooManyLargeResults => (0..100).for_each(|number| send(&[2, number, 1, 0], 30)),
     }
     make_the_parent_look();
     forever()
@@ -163,6 +202,11 @@ fn row_12_every_breach_is_noticed_and_named() {
         (Evil::NotItsNextTask, "it answers tasks that were not its next ones"),
         (Evil::NoSuchLargeResult, "it names a large result that it never sent"),
         (Evil::NoNumberOfLargeResult, "it names a large result wrongly"),
+        (Evil::NoSuchSegment, "it names a large result outside its memory"),
+        (Evil::PlaceOutsideSegment, "it names a large result outside its memory"),
+        (Evil::NoSuchFlag, "it names a large result outside its memory"),
+        (Evil::SegmentThatIsNone, "it has more memory for results than it may have"),
+        (Evil::SegmentTooLarge, "it has more memory for results than it may have"),
         (Evil::MessageOfNoise, "it sent a message that is none"),
         (Evil::ReadyAgain, "it sent a message out of turn"),
         (Evil::UnableLate, "it sent a message out of turn"),

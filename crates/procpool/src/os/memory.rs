@@ -4,9 +4,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise};
+
+use super::copy::{Region, Room, copy};
 
 use super::fail::{Call, point};
 
@@ -36,6 +40,25 @@ pub(crate) fn create_frozen(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     point(Call::Seal)?;
     fcntl_add_seals(&file, FIXED_SIZE | SealFlags::WRITE)?;
     Ok(file.into())
+}
+
+/// Makes a zeroed memfd of `len` bytes that only the mapping made with it can write to: whoever gets the descriptor can read
+/// and do nothing else. All its pages are there.
+pub(crate) fn create_lent(name: &str, len: usize) -> io::Result<(OwnedFd, Mapping)> {
+    let fd = create_growing(name)?;
+    rustix::fs::ftruncate(&fd, len as u64)?;
+    let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
+    fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::FUTURE_WRITE)?;
+    mapping.touch(Advice::LinuxPopulateWrite)?;
+    Ok((fd, mapping))
+}
+
+/// Makes a zeroed memfd of `len` bytes whose size is fixed, and a writable mapping of it. All its pages are there.
+pub(crate) fn create_touched(name: &str, len: usize) -> io::Result<(OwnedFd, Mapping)> {
+    let fd = create_fixed(name, len)?;
+    let mapping = Mapping::writable(&fd, len)?;
+    mapping.touch(Advice::LinuxPopulateWrite)?;
+    Ok((fd, mapping))
 }
 
 /// A second open file description of the same memfd: locks taken through one exclude the other.
@@ -70,6 +93,74 @@ impl Mapping {
         Self::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)
     }
 
+    /// Maps the whole of `fd` for reading and writing, whatever its size is.
+    ///
+    /// # Errors
+    /// If its size is not sealed or more than `most`.
+    pub(crate) fn whole(fd: impl AsFd, most: usize) -> io::Result<Self> {
+        let len = usize::try_from(size_of_file(fd.as_fd())?).unwrap_or(usize::MAX);
+        if len > most {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "shared memory is larger than it may be"));
+        }
+        let mapping = Self::writable(fd, len)?;
+        // What is not mapped now is mapped when it is read.
+        let _ = mapping.touch(Advice::LinuxPopulateRead);
+        Ok(mapping)
+    }
+
+    /// Maps the whole of `fd` for reading.
+    ///
+    /// # Errors
+    /// If its size is not sealed.
+    pub(crate) fn readable(fd: impl AsFd) -> io::Result<Self> {
+        require_seals(fd.as_fd(), FIXED_SIZE)?;
+        let len = usize::try_from(size_of_file(fd.as_fd())?).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mapping = Self::map(fd.as_fd(), len, ProtFlags::READ)?;
+        let _ = mapping.touch(Advice::LinuxPopulateRead);
+        Ok(mapping)
+    }
+
+    /// Makes all pages be there, so that no access has to wait for one, or fail for want of memory.
+    fn touch(&self, advice: Advice) -> io::Result<()> {
+        if self.len == 0 {
+            return Ok(());
+        }
+        // SAFETY: the range is this mapping, and the advice changes no byte of it.
+        match unsafe { madvise(self.ptr.as_ptr().cast(), self.len, advice) } {
+            // Kernels before 5.14 do not know it: then pages come as they are touched.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Copies `bytes` to `at`, as far as they find room there. For writable mappings.
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        let at = at.min(self.len);
+        let len = bytes.len().min(self.len - at);
+        // SAFETY: the range lies inside the mapping, to which no Rust reference points. Whoever reads it does so by copy, and
+        // only what was published.
+        unsafe { copy(bytes.as_ptr(), self.ptr.as_ptr().add(at), len) };
+    }
+
+    /// Copies `len` bytes from `from` in another mapping to `at`, as far as both have them.
+    pub(crate) fn write_from(&self, at: usize, other: &Self, from: usize, len: usize) {
+        let (at, from) = (at.min(self.len), from.min(other.len));
+        let len = len.min(self.len - at).min(other.len - from);
+        // SAFETY: both ranges lie inside their mappings, to which no Rust reference points; `copy_to` allows an overlap.
+        unsafe { other.ptr.as_ptr().add(from).copy_to(self.ptr.as_ptr().add(at), len) };
+    }
+
+    /// The 32-bit word with this number, counted from the start of the mapping; `None` behind its end.
+    pub(crate) fn word(&self, number: usize) -> Option<&AtomicU32> {
+        let at = number.checked_mul(size_of::<AtomicU32>())?;
+        if at + size_of::<AtomicU32>() > self.len {
+            return None;
+        }
+        // SAFETY: the word lies inside the mapping, which begins at a page, and lives as long as `self`. An atomic is valid
+        // whatever its bits are, and its concurrent change by another process is defined.
+        Some(unsafe { self.ptr.as_ptr().add(at).cast::<AtomicU32>().as_ref()? })
+    }
+
     fn map(fd: BorrowedFd<'_>, len: usize, prot: ProtFlags) -> io::Result<Self> {
         if len == 0 {
             return Ok(Self { ptr: NonNull::dangling(), len });
@@ -97,6 +188,80 @@ impl Drop for Mapping {
         if self.len > 0 {
             // SAFETY: the range is exactly what `map` mapped, and no reference into it outlives `self`.
             let _ = unsafe { rustix::mm::munmap(self.ptr.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
+/// Memory that is being filled by this process alone, to be frozen then.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    fd: OwnedFd,
+    mapping: Mapping,
+}
+
+impl Draft {
+    /// Zeroed memory of `len` bytes.
+    pub(crate) fn new(name: &str, len: usize) -> io::Result<Self> {
+        let fd = create_growing(name)?;
+        rustix::fs::ftruncate(&fd, len as u64)?;
+        let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
+        mapping.touch(Advice::LinuxPopulateWrite)?;
+        Ok(Self { fd, mapping })
+    }
+
+    /// Copies `bytes` to its start.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.mapping.write(0, bytes);
+    }
+
+    /// The memory.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the range is mapped and zeroed. Nobody else has this mapping or a descriptor of this memfd, so for as long
+        // as `self` is borrowed the slice is the only way to these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.ptr.as_ptr(), self.mapping.len) }
+    }
+
+    /// Makes it unchangeable.
+    pub(crate) fn freeze(self) -> io::Result<OwnedFd> {
+        let Self { fd, mapping } = self;
+        drop(mapping);
+        freeze(fd)
+    }
+}
+
+/// Makes a memfd unchangeable.
+pub(crate) fn freeze(fd: OwnedFd) -> io::Result<OwnedFd> {
+    fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::WRITE)?;
+    Ok(fd)
+}
+
+/// A part of a mapping.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    memory: Arc<Mapping>,
+    offset: usize,
+    len: usize,
+}
+
+impl Part {
+    /// The part of `len` bytes from `offset` on; `None` if the mapping has no such part.
+    pub(crate) fn new(memory: Arc<Mapping>, offset: usize, len: usize) -> Option<Self> {
+        (offset <= memory.len && len <= memory.len - offset).then_some(Self { memory, offset, len })
+    }
+}
+
+impl Region for Part {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn copy(&self, at: usize, room: &mut Room<'_>) {
+        let at = at.min(self.len);
+        // SAFETY: the range lies inside the part (its start is checked here, `room` takes no more than is asked for), the part
+        // inside the mapping (checked in `new`), and the mapping lives as long as `self`. Room is never in shared memory.
+        unsafe {
+            let start = self.memory.ptr.as_ptr().add(self.offset + at);
+            room.put_raw(start, room.left().min(self.len - at));
         }
     }
 }
@@ -180,6 +345,33 @@ mod tests {
         rustix::fs::ftruncate(&fd, half_of_memory() + 1).unwrap();
         fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::WRITE).unwrap();
         assert_eq!(Frozen::map(&fd).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn lent_memory_cannot_be_written_by_who_gets_it() {
+        let (fd, memory) = create_lent("test", 8192).unwrap();
+        memory.write(100, b"hello");
+        assert!(Mapping::writable(&fd, 8192).is_err());
+        assert!(rustix::io::pwrite(&fd, b"x", 0).is_err());
+        assert!(reopen(fd.as_fd()).is_ok_and(|again| rustix::io::pwrite(&again, b"x", 0).is_err()));
+        let part = Part::new(Arc::new(Mapping::readable(&fd).unwrap()), 100, 5).unwrap();
+        memory.write(101, b"a");
+        let mut bytes = Vec::new();
+        crate::os::copy::append(&mut bytes, 100, |room| part.copy(1, room));
+        assert_eq!(bytes, b"allo");
+        memory.write(8190, b"too much");
+    }
+
+    #[test]
+    fn parts_and_words_lie_inside() {
+        let (_, memory) = create_touched("test", 4096).unwrap();
+        let memory = Arc::new(memory);
+        assert!(memory.word(1023).is_some());
+        assert!(memory.word(1024).is_none() && memory.word(usize::MAX).is_none());
+        for (offset, len) in [(4096, 1), (0, 4097), (usize::MAX, 1), (1, usize::MAX)] {
+            assert!(Part::new(Arc::clone(&memory), offset, len).is_none());
+        }
+        assert!(Part::new(memory, 4096, 0).is_some());
     }
 
     #[test]

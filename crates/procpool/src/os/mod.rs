@@ -4,10 +4,12 @@
 
 pub(crate) mod bell;
 pub(crate) mod cgroup;
+pub(crate) mod copy;
 pub(crate) mod elf;
 pub(crate) mod fail;
 pub(crate) mod family;
 pub(crate) mod fork;
+pub(crate) mod heap;
 pub(crate) mod memory;
 pub(crate) mod poller;
 pub(crate) mod process;

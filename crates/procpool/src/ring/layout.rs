@@ -48,6 +48,7 @@ pub(super) struct TaskSlot {
     pub(super) attachment: AtomicU64,
     pub(super) offset: AtomicU32,
     pub(super) len: AtomicU32,
+    pub(super) in_arena: AtomicU32,
 }
 
 /// The items of a frame from `next` to before `end`, in one word: the worker takes them from the front, one by one, and the

@@ -19,7 +19,8 @@ pub(crate) use tasks::{TaskConsumer, TaskHeader, TaskProducer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Breach(pub(crate) &'static str);
 
-/// The largest payload in bytes that travels inside a ring; larger ones travel in a memfd of their own.
+/// The largest payload in bytes that travels inside a ring; larger ones lie in the arena, or in a memfd
+/// of their own.
 pub(crate) const INLINE_MAX: usize = layout::DATA / 4;
 
 #[cfg(all(test, not(loom)))]

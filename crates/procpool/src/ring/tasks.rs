@@ -21,6 +21,8 @@ pub(crate) struct TaskHeader {
     pub(crate) shared_state: u64,
     /// Number of the message on the control socket that belongs to this frame, or 0.
     pub(crate) attachment: u64,
+    /// One more than the number of the task whose input is in shared memory, at the place that the payload begins with; or 0.
+    pub(crate) in_arena: u32,
 }
 
 /// The parent's end.
@@ -55,6 +57,7 @@ impl TaskProducer {
         slot.function.store(header.function, Relaxed);
         slot.shared_state.store(header.shared_state, Relaxed);
         slot.attachment.store(header.attachment, Relaxed);
+        slot.in_arena.store(header.in_arena, Relaxed);
         slot.offset.store(room.offset, Relaxed);
         slot.len.store(payload.len() as u32, Relaxed);
         slot.open.store(Items { next: header.first, end: header.end }.word(), Release);
@@ -150,6 +153,7 @@ impl TaskConsumer {
                 end: open.end,
                 shared_state: slot.shared_state.load(Relaxed),
                 attachment: slot.attachment.load(Relaxed),
+                in_arena: slot.in_arena.load(Relaxed),
             };
             payload.clear();
             let inside = self.data.read(slot.offset.load(Relaxed), slot.len.load(Relaxed), payload);

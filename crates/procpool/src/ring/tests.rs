@@ -8,7 +8,7 @@ fn region() -> Region {
 }
 
 fn header(frame: u64) -> TaskHeader {
-    TaskHeader { frame, function: 7, first: 0, end: 2, shared_state: 0, attachment: 0 }
+    TaskHeader { frame, function: 7, first: 0, end: 2, shared_state: 0, attachment: 0, in_arena: 0 }
 }
 
 #[test]

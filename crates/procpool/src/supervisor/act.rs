@@ -107,6 +107,7 @@ impl Core {
             }
             Err(Breach(what)) => return self.sched.doom(worker, Doom::Breach(what)),
         }
+        out.ring_supervisor |= link.take_news();
         let pid = link.pid();
         self.log.note(now, out, || Event::TasksSent {
             function: payload.function.name.into(),

@@ -10,13 +10,15 @@ use std::task::Waker;
 
 use serde::de::DeserializeOwned;
 
-use crate::attach::{self, Attachment};
+use crate::arena::{Arrived, Extent};
+use crate::attach::{self, Attachment, Memories, MemoryIds, Sealed};
 use crate::call::{self, Function};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::os::memory::Frozen;
 use crate::sched::{FrameId, Nanos};
 use crate::wire::control::PanicReport;
-use crate::wire::items::{Status, split_result};
+use crate::wire::items::{Attached, Status, split_result};
+use crate::wire::value::Source;
 
 /// One or several tasks of one function, kept until they have ended: should their worker die, others need it.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub(crate) struct Frame {
     /// The encoded inputs; empty if they are in the memfd.
     pub(crate) payload: Vec<u8>,
     pub(crate) memfd: Option<OwnedFd>,
+    /// Where the last input is, if that is large; then `payload` begins with its place.
+    pub(crate) extent: Option<Extent>,
+    /// How many inputs there were at first.
+    pub(crate) items: u32,
     /// What the inputs refer to.
     pub(crate) attachments: Vec<Attachment>,
     /// What `map_with` shares.
@@ -137,6 +143,8 @@ pub(crate) struct Results {
     /// How many there are from there on.
     pub(super) left: u32,
     pub(super) attached: BTreeMap<u64, Large>,
+    /// The memories that the inputs refer to.
+    pub(super) lent: Vec<Arc<Sealed>>,
     pub(super) origin: Origin,
     /// How long each task ran on average, as the worker says.
     pub(crate) task_ns: Option<Nanos>,
@@ -156,28 +164,70 @@ enum Body {
     /// So few that they need no memory of their own.
     Small(u8, [u8; SMALL]),
     Plain(Box<[u8]>),
-    Large(Box<Large>),
+    /// It needs more than its bytes: a frame of its own, with nothing else in it.
+    Whole(Box<Results>),
 }
 
 const SMALL: usize = 22;
 
-/// A result item that came beside the ring. Its memory is mapped as soon as it is there, so that a result nobody takes yet
-/// holds no descriptor.
+/// A result that is not simply in its item.
 #[derive(Debug)]
 pub(crate) struct Large {
-    memory: io::Result<Frozen>,
-    /// What the output refers to.
+    memory: Memory,
+    refers_to: Beside,
+}
+
+/// What an output refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
     fds: Vec<OwnedFd>,
+    memories: Vec<(u64, Arc<Sealed>)>,
+}
+
+impl Beside {
+    /// From the descriptors of a message, and which of them are memory.
+    pub(super) fn new(fds: Vec<OwnedFd>, ids: &MemoryIds) -> Self {
+        Self { memories: attach::map_memories(&fds, ids), fds }
+    }
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// The whole item came in a memfd. It is mapped as soon as it is there, so that a result nobody takes yet holds no
+    /// descriptor.
+    Memfd(io::Result<Frozen>),
+    /// The output is in a segment of its worker.
+    Placed(Arrived),
+    /// The output is in the item, in this range of the frame.
+    Inline(Range<usize>),
 }
 
 impl Large {
+    /// As it is when the bytes before `at` of its frame are gone.
+    fn moved(mut self, at: usize) -> Self {
+        if let Memory::Inline(range) = &mut self.memory {
+            *range = range.start.saturating_sub(at)..range.end.saturating_sub(at);
+        }
+        self
+    }
+
     /// From the descriptors of its message, the first of which is its memory.
-    pub(crate) fn new(mut fds: Vec<OwnedFd>) -> Self {
+    pub(crate) fn new(mut fds: Vec<OwnedFd>, ids: &MemoryIds) -> Self {
         let memory = match fds.is_empty() {
             true => Err(io::Error::other("no memory came with it")),
             false => Frozen::map(fds.remove(0)),
         };
-        Self { memory, fds }
+        Self { memory: Memory::Memfd(memory), refers_to: Beside::new(fds, ids) }
+    }
+
+    /// An output in a segment.
+    pub(super) fn placed(arrived: Arrived, refers_to: Beside) -> Self {
+        Self { memory: Memory::Placed(arrived), refers_to }
+    }
+
+    /// An output in its item.
+    pub(super) fn inline(range: Range<usize>, refers_to: Beside) -> Self {
+        Self { memory: Memory::Inline(range), refers_to }
     }
 }
 
@@ -208,10 +258,21 @@ impl Results {
 
     /// Takes the next task's outcome out, as it is.
     fn next(&mut self) -> Option<Outcome> {
-        let (status, range) = self.split()?;
-        let bytes = &self.bytes[range];
-        let body = if status == Status::Attached {
-            Body::Large(Box::new(take_attached(&mut self.attached, bytes)))
+        let (at, (status, range)) = (self.at, self.split()?);
+        let bytes = &self.bytes[range.clone()];
+        let body = if status == Status::Attached || !self.lent.is_empty() {
+            let number =
+                (status == Status::Attached).then(|| Attached::parse(bytes)).flatten().map(|(number, _)| number);
+            let attached = number.and_then(|number| Some((number, self.attached.remove(&number)?.moved(at))));
+            Body::Whole(Box::new(Self {
+                bytes: self.bytes[at..range.end].to_vec(),
+                at: 0,
+                left: 1,
+                attached: attached.into_iter().collect(),
+                lent: self.lent.clone(),
+                origin: self.origin,
+                task_ns: self.task_ns,
+            }))
         } else if bytes.len() <= SMALL {
             let mut small = [0; SMALL];
             small[..bytes.len()].copy_from_slice(bytes);
@@ -229,9 +290,21 @@ impl Results {
         };
         let bytes = &self.bytes[range];
         if status != Status::Attached {
-            return self.origin.outcome(status, bytes, index);
+            if self.lent.is_empty() {
+                return self.origin.outcome(status, bytes, index);
+            }
+            let memories = Memories::default().and_lent(self.lent.iter());
+            return attach::supply(Vec::new(), memories, || self.origin.outcome(status, bytes, index));
         }
-        self.origin.large_outcome(take_attached(&mut self.attached, bytes), index)
+        let large = Attached::parse(bytes).and_then(|(number, _)| self.attached.remove(&number));
+        match large.unwrap_or_else(|| Large::new(Vec::new(), &Vec::new())) {
+            Large { memory: Memory::Inline(range), refers_to: Beside { fds, memories } } => {
+                let bytes = self.bytes.get(range).unwrap_or_default();
+                let memories = Memories::came(memories).and_lent(self.lent.iter());
+                attach::supply(fds, memories, || self.origin.outcome(Status::Ok, bytes, index))
+            }
+            large => self.origin.large_outcome(large, &self.lent, index),
+        }
     }
 }
 
@@ -241,44 +314,47 @@ impl Outcome {
         match self.body {
             Body::Small(len, bytes) => self.origin.outcome(self.status, &bytes[..usize::from(len)], index),
             Body::Plain(bytes) => self.origin.outcome(self.status, &bytes, index),
-            Body::Large(large) => self.origin.large_outcome(*large, index),
+            Body::Whole(mut results) => results.take(index),
         }
     }
 }
 
-fn take_attached(attached: &mut BTreeMap<u64, Large>, number: &[u8]) -> Large {
-    number_of(number).and_then(|number| attached.remove(&number)).unwrap_or_else(|| Large::new(Vec::new()))
-}
-
-/// The number under which an attached item travels.
-pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
-}
-
 impl Origin {
     /// The outcome of a task whose result item came beside the ring.
-    pub(crate) fn large_outcome<O: DeserializeOwned>(self, large: Large, index: u64) -> Result<O> {
+    pub(crate) fn large_outcome<O: DeserializeOwned>(
+        self,
+        large: Large,
+        lent: &[Arc<Sealed>],
+        index: u64,
+    ) -> Result<O> {
         let broken =
             |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
-        let Large { memory, fds } = large;
-        let frozen = memory.map_err(|e| broken(&e.to_string()))?;
+        let Large { memory, refers_to: Beside { fds, memories } } = large;
+        let memories = Memories::came(memories).and_lent(lent.iter());
+        let frozen = match memory {
+            Memory::Memfd(memory) => memory.map_err(|e| broken(&e.to_string()))?,
+            Memory::Placed(arrived) => {
+                return attach::supply(fds, memories, || self.value(&mut Source::region(arrived.part()), index));
+            }
+            Memory::Inline(_) => return Err(broken("it is not where it should be")),
+        };
         match split_result(frozen.bytes()) {
             Some((status, item, [])) if status != Status::Attached => {
-                attach::supply(fds, || self.outcome(status, item, index))
+                attach::supply(fds, memories, || self.outcome(status, item, index))
             }
             _ => Err(broken("it is not a result")),
         }
     }
 
+    fn value<O: DeserializeOwned>(self, source: &mut Source<'_>, index: u64) -> Result<O> {
+        call::decode_from::<O>(source)
+            .map_err(|why| self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index))
+    }
+
     fn outcome<O: DeserializeOwned>(self, status: Status, bytes: &[u8], index: u64) -> Result<O> {
         let text = || String::from_utf8_lossy(bytes);
         Err(match status {
-            Status::Ok => match call::decode::<O>(bytes) {
-                Ok(value) => return Ok(value),
-                Err(why) => {
-                    self.error(Kind::Decode, Blame::Task, format!("its output cannot be decoded: {why}"), index)
-                }
-            },
+            Status::Ok => return self.value(&mut Source::slice(bytes), index),
             Status::Panicked => {
                 let report: PanicReport = crate::wire::control::decode(bytes).unwrap_or_default();
                 self.error(Kind::Panicked, Blame::Task, report.message, index)

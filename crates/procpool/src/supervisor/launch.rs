@@ -44,6 +44,11 @@ impl Launch {
         }
     }
 
+    /// Whether all workers may see all large inputs.
+    pub(super) fn may_share_inputs(&self) -> bool {
+        matches!(self, Self::Processes { sandbox: None, .. })
+    }
+
     fn sandbox(&self) -> Option<&SandboxRules> {
         match self {
             Self::Processes { sandbox, .. } => sandbox.as_ref(),
@@ -59,6 +64,7 @@ impl Launch {
         supervisor: &Bell,
         printer: Option<&Printer>,
         home: Option<&Home>,
+        results: u64,
     ) -> Result<Link> {
         let refused = |what: &'static str| {
             move |e: std::io::Error| {
@@ -109,11 +115,11 @@ impl Launch {
         };
         let (identity, sandbox) = (crate::call::identity()?, self.sandbox().cloned());
         let confined = sandbox.is_some();
-        let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox };
+        let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox, results };
         let mut all = vec![memory.as_fd(), leader.as_fd(), supervisor.as_fd()];
         all.extend(fds.iter().map(AsFd::as_fd));
         ours.send(&control::encode(&message), &all, true).map_err(refused("its first message"))?;
-        Ok(Link::new(body, ours, region, pipes, confined))
+        Ok(Link::new(body, ours, region, pipes, confined, results))
     }
 }
 
@@ -143,5 +149,5 @@ pub(crate) fn call_message(
     for attachment in attachments {
         fds.push(attachment.to_send()?);
     }
-    Ok(CallMessage { function: function.offset, input })
+    Ok(CallMessage { function: function.offset, input, memories: crate::attach::memory_ids(attachments) })
 }

@@ -81,9 +81,9 @@ impl Limiter {
         self.group.is_some() && self.in_force == Some(limit)
     }
 
-    /// How much memory the process has now, noted.
-    pub(super) fn look(&mut self, pid: u32) -> Option<u64> {
-        let seen = procfs::resident_bytes(pid)?;
+    /// How much memory the process has now, noted, without the `shared` bytes that it has for the pool.
+    pub(super) fn look(&mut self, pid: u32, shared: u64) -> Option<u64> {
+        let seen = procfs::resident_bytes(pid, shared)?;
         self.most_seen = self.most_seen.max(seen);
         Some(seen)
     }

@@ -1,22 +1,25 @@
 //! The parent's side of one worker: its body, socket and rings, and what was sent to it.
 
+mod take;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::limiter::{Limiter, MemoryAtEnd};
 use super::output::Pipe;
-use super::{Books, Delivery, Frame, Large, Origin, Results, frame::number_of};
+use super::{Beside, Frame, Large};
+use crate::arena::{Arrivals, Extent};
+use crate::attach::{self, Attachment, Sealed};
 use crate::os::bell::futex_wake;
 use crate::os::process::{Child, Exit};
 use crate::os::procfs;
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::ring::{Breach, FULL, Listener, Region, ResultConsumer, SLOTS, Shown, TaskHeader, TaskProducer};
-use crate::sched::{FrameId, Keep, Nanos, WorkerId};
+use crate::ring::{Breach, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
+use crate::sched::{FrameId, Keep, Nanos};
 use crate::wire::control::{self, BLOB_MAX, Blob, SandboxState, ToParent, ToWorker};
-use crate::wire::items::{Status, split_result, survey};
 
 /// What a worker is.
 #[derive(Debug)]
@@ -34,6 +37,13 @@ pub(super) struct Sent {
     items: (u32, u32),
     /// The first task whose result was not taken.
     next: u32,
+}
+
+/// What came by the socket for a result.
+#[derive(Debug)]
+enum Arrived {
+    Memory(Large),
+    Only(Beside),
 }
 
 /// What a worker said by its socket.
@@ -58,8 +68,16 @@ pub(super) struct Link {
     /// States of `map_with` that the worker has.
     states: BTreeSet<u64>,
     next_attachment: u64,
-    /// Large results that came by the socket and were not claimed yet by a result item.
-    arrived: BTreeMap<u64, Large>,
+    /// What came by the socket and was not claimed yet by a result item: the memory of a large result, or only descriptors.
+    arrived: BTreeMap<u64, Arrived>,
+    /// Segments of the arena that the worker knows, by number, and their size.
+    segments: BTreeMap<u64, usize>,
+    /// Memories of buffers that the worker has.
+    memories: BTreeMap<u64, Weak<Sealed>>,
+    /// Whether it was sent the first of them, and nobody looks yet when it may be dropped.
+    has_news: bool,
+    /// The worker's own segments.
+    arrivals: Arrivals,
     words: VecDeque<Word>,
     ready: bool,
     /// Whether it is to have given up what a sandbox forbids before it is ready.
@@ -93,7 +111,14 @@ pub(super) const PEEK: Nanos = 2_000_000;
 const MAX_ARRIVED: usize = SLOTS + 1;
 
 impl Link {
-    pub(super) fn new(body: Body, socket: Socket, region: Region, pipes: Vec<Arc<Pipe>>, confined: bool) -> Self {
+    pub(super) fn new(
+        body: Body,
+        socket: Socket,
+        region: Region,
+        pipes: Vec<Arc<Pipe>>,
+        confined: bool,
+        results: u64,
+    ) -> Self {
         Self {
             body,
             socket,
@@ -104,6 +129,10 @@ impl Link {
             states: BTreeSet::new(),
             next_attachment: 1,
             arrived: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            has_news: false,
+            arrivals: Arrivals::new(results),
             words: VecDeque::new(),
             ready: false,
             confined,
@@ -207,10 +236,15 @@ impl Link {
         now: Nanos,
     ) -> Result<bool, Breach> {
         let mut attachment = 0;
-        if payload.memfd.is_some() || !payload.attachments.is_empty() {
+        let unknown = |a: &Attachment| a.memory().is_none_or(|memory| !self.memories.contains_key(&memory.id()));
+        if payload.memfd.is_some() || payload.attachments.iter().any(unknown) {
             if !self.ship(payload) {
                 return Ok(false);
             }
+            let memories = payload.attachments.iter().filter_map(Attachment::memory);
+            let had_none = self.memories.is_empty();
+            self.memories.extend(memories.map(|memory| (memory.id(), Arc::downgrade(memory))));
+            self.has_news |= had_none && !self.memories.is_empty();
             attachment = self.next_attachment;
             self.next_attachment += 1;
         }
@@ -222,6 +256,15 @@ impl Link {
             }
             self.states.insert(state.number);
         }
+        if let Some(segment) = payload.extent.as_ref().and_then(Extent::segment)
+            && !self.segments.contains_key(&segment.number())
+        {
+            let message = control::encode(&ToWorker::Segment { number: segment.number() });
+            if self.socket.send(&message, &[segment.as_fd()], false).is_err() {
+                return Ok(false);
+            }
+            self.segments.insert(segment.number(), segment.len());
+        }
         let header = TaskHeader {
             frame: frame.0,
             function: payload.function.offset,
@@ -229,6 +272,7 @@ impl Link {
             end: range.1,
             shared_state: payload.state.as_ref().map_or(0, |state| state.number),
             attachment,
+            in_arena: payload.extent.as_ref().map_or(0, |_| payload.items),
         };
         if !self.is_busy() {
             self.region.set_listener(listener);
@@ -242,7 +286,8 @@ impl Link {
     /// Sends what the ring cannot hold. `false` if the worker does not read its socket at present, or the system is short
     /// of something: the scheduler tries again.
     fn ship(&self, payload: &Frame) -> bool {
-        let message = ToWorker::Attach { number: self.next_attachment, payload: payload.memfd.is_some() };
+        let memories = attach::memory_ids(&payload.attachments);
+        let message = ToWorker::Attach { number: self.next_attachment, payload: payload.memfd.is_some(), memories };
         let fresh: Result<Vec<OwnedFd>, _> = payload.attachments.iter().map(|a| a.to_send()).collect();
         let Ok(fresh) = fresh else { return false };
         let mut fds: Vec<BorrowedFd<'_>> = payload.memfd.iter().map(AsFd::as_fd).collect();
@@ -265,6 +310,39 @@ impl Link {
             // If the socket is full the worker keeps the state until it ends: memory, not correctness.
             let _ = self.socket.send(&control::encode(&ToWorker::DropState { number }), &[], false);
         }
+    }
+
+    /// Tells the worker that a segment is gone.
+    pub(super) fn drop_segment(&mut self, number: u64) {
+        if self.segments.remove(&number).is_some() {
+            // If the socket is full the worker keeps it mapped until it ends.
+            let _ = self.socket.send(&control::encode(&ToWorker::DropSegment { number }), &[], false);
+        }
+    }
+
+    /// Whether it has memories since this was asked last.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Tells the worker which memories nobody here has any more. Returns whether there are others.
+    pub(super) fn drop_memories(&mut self) -> bool {
+        let Self { memories, socket, .. } = self;
+        memories.retain(|&number, memory| {
+            memory.strong_count() > 0
+                || socket.send(&control::encode(&ToWorker::DropMemory { number }), &[], false).is_err()
+        });
+        !memories.is_empty()
+    }
+
+    /// The bytes of the segments that it has for the pool's sake.
+    pub(super) fn shared_bytes(&self) -> u64 {
+        (self.segments.values().sum::<usize>() + self.arrivals.total()) as u64
+    }
+
+    /// The worker's resident memory in bytes, without those.
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
+        procfs::resident_bytes(self.pid()?, self.shared_bytes())
     }
 
     /// Takes back what the worker has not begun of a frame, but for what `keep` leaves. Returns where the frame ends now, and
@@ -416,112 +494,26 @@ impl Link {
                 self.unable = true;
                 Ok(Word::Unable(reason))
             }
-            ToParent::Attach { number } if self.arrived.len() < MAX_ARRIVED => {
-                self.arrived.insert(number, Large::new(fds));
+            ToParent::Attach { number, memory, memories } if self.arrived.len() < MAX_ARRIVED => {
+                let arrived = match memory {
+                    true => Arrived::Memory(Large::new(fds, &memories)),
+                    false => Arrived::Only(Beside::new(fds, &memories)),
+                };
+                self.arrived.insert(number, arrived);
+                Ok(Word::Nothing)
+            }
+            ToParent::Segment { number } => match self.arrivals.add(number, fds) {
+                Some(()) => Ok(Word::Nothing),
+                None => Err(Breach("it has more memory for results than it may have")),
+            },
+            ToParent::DropSegment { number } => {
+                self.arrivals.remove(number);
                 Ok(Word::Nothing)
             }
             _ => Err(Breach("it sent a message out of turn")),
         }
     }
 
-    /// Takes every published result.
-    pub(super) fn drain(&mut self, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
-        if self.sent.is_empty() {
-            return Ok(());
-        }
-        let mut taken = false;
-        while let Some(shown) = self.results.pop()? {
-            taken = true;
-            self.accept(shown, worker, books)?;
-        }
-        if taken && self.region.take_worker_sleep(FULL) {
-            books.out.wakes.push(self.region.clone());
-        }
-        Ok(())
-    }
-
-    /// Takes what the worker has finished of a frame that it has not published.
-    pub(super) fn peek(&mut self, worker: WorkerId, books: &mut Books<'_>) -> Result<(), Breach> {
-        self.drain(worker, books)?;
-        // What is long without a result may be so for much longer.
-        self.peek_at = books.now + PEEK.max(books.now.saturating_sub(self.shown_at));
-        if let Some(shown) = self.results.peek()? {
-            let items = shown.items;
-            let taken = self.accept(shown, worker, books)?;
-            self.results.take_peeked(items, taken);
-        }
-        Ok(())
-    }
-
-    /// Something was shown, or begun, now.
-    fn touch(&mut self, now: Nanos) {
-        self.shown_at = now;
-        self.peek_at = now + PEEK;
-    }
-
-    /// Returns how many bytes the items take.
-    fn accept(&mut self, shown: Shown, worker: WorkerId, books: &mut Books<'_>) -> Result<usize, Breach> {
-        let Shown { frame, first, items, task_ns, mut bytes, was_peeked } = shown;
-        let (len, failed) = survey(&bytes, items).ok_or(Breach("it wrote a result that is not well-formed"))?;
-        let published = task_ns.is_some();
-        if published && len != bytes.len() {
-            return Err(Breach("it wrote more than its results"));
-        }
-        if items == 0 && was_peeked {
-            return Ok(0);
-        }
-        bytes.truncate(len);
-        let attached = self.claim_attached(&bytes)?;
-        let id = FrameId(frame);
-        let delivered = books.sched.finished(worker, id, first, items, task_ns, books.now).map_err(Breach)?;
-        if let Some(front) = self.sent.front_mut() {
-            front.next = first + items;
-            if front.next == front.items.1 {
-                self.sent.pop_front();
-            }
-        }
-        // Of those in a frame that is still open the worker has not said how long they took.
-        let seen_ns = books.now.saturating_sub(self.shown_at) / u64::from(items.max(1));
-        self.touch(books.now);
-        books.tasks.failed += u64::from(failed);
-        books.tasks.ok += u64::from(items - failed);
-        let frame = delivered.payload;
-        let pid = self.pid();
-        let peak_memory = pid.filter(|_| failed > 0 || books.log.is_listening()).and_then(procfs::peak_bytes);
-        let origin = Origin { name: frame.function.name, pid, attempt: delivered.attempt, peak_memory };
-        books.note_ends(worker, id, &frame, (first, first + items), &bytes, origin, task_ns.unwrap_or(seen_ns));
-        let results = Results { bytes, at: 0, left: items, attached, origin, task_ns };
-        books.out.deliveries.push((frame, first, Delivery::Results(Box::new(results))));
-        Ok(len)
-    }
-
-    /// The large results that these items name. Their messages are sent before the items are published.
-    fn claim_attached(&mut self, bytes: &[u8]) -> Result<BTreeMap<u64, Large>, Breach> {
-        let mut attached = BTreeMap::new();
-        let mut rest = bytes;
-        while let Some((status, item, after)) = split_result(rest) {
-            rest = after;
-            if status == Status::Attached {
-                let number = number_of(item).ok_or(Breach("it names a large result wrongly"))?;
-                self.read_socket()?;
-                let large = self.arrived.remove(&number).ok_or(Breach("it names a large result that it never sent"))?;
-                attached.insert(number, large);
-            }
-        }
-        Ok(attached)
-    }
-
-    /// After the worker's end: takes every result that it finished, published or not. Returns whether it was running a
-    /// task. What does not fit together is not believed, and then it was running whatever it had.
-    pub(super) fn last_words(&mut self, worker: WorkerId, books: &mut Books<'_>) -> bool {
-        let drained = self.peek(worker, books);
-        let Some(front) = self.sent.front() else { return false };
-        let Ok(begun) = self.tasks.begun(front.slot, front.items) else { return true };
-        if drained.is_err() || books.sched.is_in_breach(worker) {
-            return begun > front.items.0;
-        }
-        books.sched.front(worker).is_some_and(|(_, next, _)| begun > next)
-    }
     /// The end of what it printed on standard error. For a worker that has ended.
     pub(super) fn last_printed(&self) -> Option<String> {
         let mut stderr = None;

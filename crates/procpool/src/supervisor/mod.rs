@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use books::Books;
 use clock::{Clock, nanos};
+use frame::Beside;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
 use link::Link;
@@ -37,6 +38,7 @@ use output::Printer;
 pub use output::{Output, OutputLine, Stream};
 pub(crate) use receive::Waiting;
 
+use crate::arena::Arena;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
@@ -60,6 +62,10 @@ pub(crate) struct Engine {
     /// Threads that wait for something other than a result: room for tasks, the end of the pool.
     bystanders: Mutex<Vec<std::thread::Thread>>,
     launch: Launch,
+    /// Where large inputs lie.
+    arena: Arc<Arena>,
+    /// The most bytes that each worker's segments for large results may have.
+    results: u64,
     printer: Option<Arc<Printer>>,
     events: Option<events::Listener>,
     wear: Wear,
@@ -141,6 +147,7 @@ impl Engine {
     pub(crate) fn start(
         workers: usize,
         launch: Launch,
+        shared_memory: usize,
         wear: Wear,
         output: &Output,
         events: Option<events::Listener>,
@@ -177,6 +184,10 @@ impl Engine {
             supervisor: Mutex::new(None),
             supervisor_id: std::sync::OnceLock::new(),
             bystanders: Mutex::default(),
+            // A thread that was abandoned may still read an input whose task has ended, and what is confined is to see no
+            // input but its own.
+            arena: Arena::new(if launch.may_share_inputs() { shared_memory / 2 } else { 0 }),
+            results: (shared_memory / 2 / workers.max(1)) as u64,
             launch,
             printer: Printer::start(output).map_err(|e| Error::os("cannot pass on what workers print", &e))?,
             events,
@@ -274,8 +285,15 @@ impl Engine {
             if let Some(frame) = kept {
                 core.note_queued(&frame, first, count, now, out);
             }
+            // So that somebody looks when its memory is not used any more.
+            out.ring_supervisor |= self.arena.has_news();
             Ok(id)
         })
+    }
+
+    /// Where large inputs lie.
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
+        &self.arena
     }
 
     /// Does what was put off until the lock was released.
@@ -417,6 +435,18 @@ impl Core {
     /// Whether some worker has published a result that nobody has taken.
     fn has_results(&self) -> bool {
         self.links.values().any(|link| link.is_busy() && link.has_results())
+    }
+
+    /// Tells the workers that these segments are gone.
+    fn drop_segments(&mut self, numbers: &[u64]) {
+        for link in self.links.values_mut().filter(|_| !numbers.is_empty()) {
+            numbers.iter().for_each(|number| link.drop_segment(*number));
+        }
+    }
+
+    /// Tells the workers which memories of buffers are gone. Returns whether they have others.
+    fn drop_memories(&mut self) -> bool {
+        self.links.values_mut().filter_map(|link| link.drop_memories().then_some(())).count() > 0
     }
 
     /// Tells the workers that a state of `map_with` is not needed any more.

@@ -12,7 +12,7 @@ use super::{Core, Engine, Outbox, WATCH, Wear, nanos};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
 use crate::os::fail::{Call, point};
-use crate::os::{cgroup::Home, poller::Poller, process, procfs, signals};
+use crate::os::{cgroup::Home, poller::Poller, process, signals};
 use crate::ring::{Breach, Listener};
 use crate::sandbox::SandboxReport;
 use crate::sched::{Doom, Nanos, WorkerId};
@@ -60,14 +60,19 @@ fn supervise(engine: &Engine, poller: &Poller) {
         drop(litter);
         start_workers(engine, poller, starts);
 
+        let (unused, next_tidy) = engine.arena.tidy(std::time::Instant::now());
         let (timeout, over) = {
             let mut core = engine.lock();
+            core.drop_segments(&unused);
+            let next_drop = core.drop_memories().then_some(Duration::from_secs(1));
             if core.leader.is_none() {
                 core.listen(Listener::Supervisor);
             }
             let starts = !core.starts.is_empty() && !core.paused || !core.litter.is_empty();
             let busy = core.has_results() && core.leader.is_none() || starts;
-            (core.plan(engine.now(), busy, engine), core.sched.is_over() && core.litter.is_empty())
+            let plan = core.plan(engine.now(), busy, engine);
+            let timeout = [plan, next_tidy, next_drop].into_iter().flatten().min();
+            (timeout, core.sched.is_over() && core.litter.is_empty())
         };
         if over {
             if let Some(printer) = &engine.printer {
@@ -110,7 +115,14 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
     for worker in starts {
         let link = engine
             .launch
-            .start(worker.0, &engine.leader_bell, &engine.supervisor_bell, engine.printer.as_deref(), home)
+            .start(
+                worker.0,
+                &engine.leader_bell,
+                &engine.supervisor_bell,
+                engine.printer.as_deref(),
+                home,
+                engine.results,
+            )
             .and_then(|link| {
                 let token = u64::from(worker.0) * 2;
                 let watched = poller.add(link.socket(), token + 1).and_then(|()| match link.pidfd() {
@@ -265,7 +277,7 @@ impl Core {
             return;
         }
         let worn = |link: &Link| {
-            let large = |limit| link.pid().and_then(procfs::resident_bytes).is_some_and(|bytes| bytes > limit);
+            let large = |limit| link.resident_bytes().is_some_and(|bytes| bytes > limit);
             !link.is_starting()
                 && (wear.age.is_some_and(|age| link.started.elapsed() >= age) || wear.memory.is_some_and(large))
         };
@@ -294,8 +306,9 @@ impl Core {
         {
             return Some(Doom::CpuTime);
         }
+        let shared = link.shared_bytes();
         let limiter = link.limiter()?;
-        let seen = limiter.look(pid)?;
+        let seen = limiter.look(pid, shared)?;
         if memory_limit.is_none_or(|limit| seen <= limit || limiter.is_kept(limit)) {
             return None;
         }

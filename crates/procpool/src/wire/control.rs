@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every change of this module or of the ring's layout. Parent and worker are the same executable, so a
 /// difference means that something other than us is at the other end.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 4;
 
 /// Larger blobs go beside the message in a memfd.
 pub(crate) const BLOB_MAX: usize = 16 * 1024;
@@ -21,6 +21,8 @@ pub(crate) enum Blob {
 pub(crate) struct CallMessage {
     pub(crate) function: u64,
     pub(crate) input: Blob,
+    /// Which of the descriptors that the input refers to are memory, and their numbers.
+    pub(crate) memories: Vec<(u32, u64)>,
 }
 
 /// What a worker is to give up before its first task.
@@ -63,17 +65,30 @@ impl SandboxState {
 /// From the parent to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) enum ToWorker {
-    /// First message. Descriptors: the region, the leader's bell, the supervisor's bell, the initializer's memfd if any.
-    Serve { protocol: u32, identity: Vec<u8>, initializer: Option<CallMessage>, sandbox: Option<SandboxRules> },
+    /// First message. `results` is the most bytes of the worker's own segments. Descriptors: the region, the leader's bell,
+    /// the supervisor's bell, the initializer's memfd if any, then what its input refers to.
+    Serve {
+        protocol: u32,
+        identity: Vec<u8>,
+        initializer: Option<CallMessage>,
+        sandbox: Option<SandboxRules>,
+        results: u64,
+    },
     /// First and only message to a process of its own. Descriptors: the input's memfd if any, then what the input refers to.
     RunOnce { protocol: u32, identity: Vec<u8>, call: CallMessage },
     /// What the task frame with this attachment number needs. Descriptors: the payload's memfd if `payload`, then what the
     /// inputs refer to.
-    Attach { number: u64, payload: bool },
+    Attach { number: u64, payload: bool, memories: Vec<(u32, u64)> },
     /// The state of a `map_with`. Descriptors: its memfd if any.
     State { number: u64, bytes: Blob },
     /// That state is not needed any more.
     DropState { number: u64 },
+    /// A segment that inputs will lie in. Descriptors: its memory.
+    Segment { number: u64 },
+    /// Nothing lies in that segment, and nothing will.
+    DropSegment { number: u64 },
+    /// That memory is not needed any more.
+    DropMemory { number: u64 },
     /// End when the ring is empty.
     Exit,
 }
@@ -85,8 +100,12 @@ pub(crate) enum ToParent {
     Ready { sandbox: Option<SandboxState> },
     /// The worker cannot start, and this is why.
     Unable { reason: String },
-    /// A result item that does not fit the ring. Descriptors: its memfd, then what the output refers to.
-    Attach { number: u64 },
+    /// What a result needs besides its item in the ring. Descriptors: its memfd if `memory`, then what the output refers to.
+    Attach { number: u64, memory: bool, memories: Vec<(u32, u64)> },
+    /// A segment that results will lie in. Descriptors: its memory.
+    Segment { number: u64 },
+    /// The worker does without that segment from now on.
+    DropSegment { number: u64 },
 }
 
 /// What is known of a panic.
@@ -130,8 +149,9 @@ mod tests {
         let message = ToWorker::Serve {
             protocol: PROTOCOL,
             identity: vec![1, 2, 3],
-            initializer: Some(CallMessage { function: 9, input: Blob::Inline(vec![4]) }),
+            initializer: Some(CallMessage { function: 9, input: Blob::Inline(vec![4]), memories: vec![(0, 1)] }),
             sandbox: Some(SandboxRules { readable: vec![b"/usr/share".to_vec()], required: true }),
+            results: 1 << 30,
         };
         let bytes = encode(&message);
         assert_eq!(decode::<ToWorker>(&bytes), Some(message));

@@ -17,7 +17,7 @@ pub(crate) enum Status {
     EncodeFailed = 2,
     /// The input could not be decoded in the worker; the bytes say why.
     DecodeFailed = 3,
-    /// The result item itself is in the memfd of the control message whose number the bytes give.
+    /// The output is elsewhere, or refers to descriptors; the bytes are an [`Attached`].
     Attached = 4,
 }
 
@@ -68,6 +68,83 @@ fn get_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
+/// A range of a segment of shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+impl Place {
+    /// How many bytes it takes to say one.
+    pub(crate) const SIZE: usize = 24;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
+        let words = [self.segment, self.offset, self.len].map(u64::to_le_bytes);
+        std::array::from_fn(|k| words[k / 8][k % 8])
+    }
+
+    /// Splits a place off the start of `bytes`.
+    pub(crate) fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (segment, bytes) = split_word(bytes)?;
+        let (offset, bytes) = split_word(bytes)?;
+        let (len, bytes) = split_word(bytes)?;
+        Some((Self { segment, offset, len }, bytes))
+    }
+}
+
+fn split_word(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*word), rest))
+}
+
+/// Where a result is that is not simply in its item, and whether a control message with its number brings descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attached<'a> {
+    /// The whole result item is in the memfd that is the message's first descriptor.
+    Memfd,
+    /// The output is at this place of the worker's own segments, and given back by this flag of the segment.
+    Placed { place: Place, flag: u32, with_fds: bool },
+    /// The output is here; the message brings what it refers to.
+    Inline(&'a [u8]),
+}
+
+impl<'a> Attached<'a> {
+    /// Appends the body of an item.
+    pub(crate) fn put(self, number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&number.to_le_bytes());
+        match self {
+            Self::Memfd => out.push(0),
+            Self::Placed { place, flag, with_fds } => {
+                out.push(1 + u8::from(with_fds));
+                out.extend_from_slice(&place.to_bytes());
+                out.extend_from_slice(&flag.to_le_bytes());
+            }
+            Self::Inline(bytes) => {
+                out.push(3);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// The number and the rest of an item's body.
+    pub(crate) fn parse(body: &'a [u8]) -> Option<(u64, Self)> {
+        let (number, rest) = split_word(body)?;
+        let (&kind, rest) = rest.split_first()?;
+        let attached = match kind {
+            0 if rest.is_empty() => Self::Memfd,
+            1 | 2 => {
+                let (place, flag) = Place::split(rest)?;
+                Self::Placed { place, flag: u32::from_le_bytes(flag.try_into().ok()?), with_fds: kind == 2 }
+            }
+            3 => Self::Inline(rest),
+            _ => return None,
+        };
+        Some((number, attached))
+    }
+}
+
 /// Appends a task item.
 pub(crate) fn put_task(bytes: &[u8], out: &mut Vec<u8>) {
     put_length(bytes.len(), out);
@@ -107,6 +184,11 @@ pub(crate) fn begin_result(out: &mut Vec<u8>) {
     out.clear();
     out.push(0);
     begin_task(out);
+}
+
+/// What was appended to `out` since [`begin_result`].
+pub(crate) fn begun_result(out: &[u8]) -> &[u8] {
+    out.get(2..).unwrap_or_default()
 }
 
 /// Makes what was appended to `out` since [`begin_result`] a result item.
@@ -178,6 +260,28 @@ mod tests {
             end_result(Status::DecodeFailed, &mut wrapped);
             assert_eq!(wrapped, put);
         }
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_named_and_nothing_else_is_believed() {
+        let place = Place { segment: 1, offset: u64::MAX, len: 1 << 40 };
+        let some = [
+            Attached::Memfd,
+            Attached::Placed { place, flag: 7, with_fds: true },
+            Attached::Placed { place, flag: u32::MAX, with_fds: false },
+            Attached::Inline(b""),
+            Attached::Inline(b"abc"),
+        ];
+        for attached in some {
+            let mut body = Vec::new();
+            attached.put(9, &mut body);
+            assert_eq!(Attached::parse(&body), Some((9, attached)));
+            if !matches!(attached, Attached::Inline(_)) {
+                assert_eq!(Attached::parse(&body[..body.len() - 1]), None);
+                assert_eq!(Attached::parse(&[&body[..], &[0]].concat()), None);
+            }
+        }
+        assert_eq!(Attached::parse(&[0, 0, 0, 0, 0, 0, 0, 0, 4]), None);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use serde::de::DeserializeOwned;
 
 use super::{Place, parent_is_gone};
+use crate::attach::Cache;
 use crate::os::bell::futex_wake;
-use crate::os::memory::Frozen;
+use crate::os::memory::{Frozen, Mapping};
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
 use crate::ring::{FULL, Region, SLEEPING};
 use crate::wire::control::{self, Blob, ToWorker};
@@ -22,12 +23,16 @@ pub(super) struct Mailbox {
     /// Whether the mail says to end or to drop something. The worker asks for that at every frame, and without a lock.
     news: AtomicBool,
     region: Region,
+    /// Memory that inputs refer to.
+    memories: Arc<Cache>,
 }
 
 #[derive(Debug, Default)]
 struct Mail {
     attachments: HashMap<u64, (bool, Vec<OwnedFd>)>,
     states: HashMap<u64, Vec<u8>>,
+    /// Segments that inputs lie in; `None` for one that cannot be mapped.
+    segments: HashMap<u64, Option<Arc<Mapping>>>,
     dropped: Vec<u64>,
     exit: bool,
     closed: bool,
@@ -37,7 +42,7 @@ impl Mailbox {
     /// Starts to listen. The thread ends with the socket.
     pub(super) fn open(socket: Arc<Socket>, region: Region, place: Place) -> std::io::Result<Arc<Self>> {
         let (mail, arrived, news) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        let mailbox = Arc::new(Self { mail, arrived, news, region });
+        let mailbox = Arc::new(Self { mail, arrived, news, region, memories: Arc::default() });
         let listener = Arc::clone(&mailbox);
         std::thread::Builder::new().name("procpool-mailbox".into()).stack_size(256 * 1024).spawn(move || {
             // The host's signal handlers belong to its own threads.
@@ -54,8 +59,16 @@ impl Mailbox {
                 self.change(|mail| mail.closed = true);
                 return self.wake();
             };
+            // Without the lock, since it takes a while.
+            let segment = match message {
+                ToWorker::Segment { .. } => fds.pop().and_then(|fd| Mapping::readable(fd).ok()).map(Arc::new),
+                _ => None,
+            };
+            if let ToWorker::Attach { payload, memories, .. } = &message {
+                self.memories.add(fds.get(usize::from(*payload)..).unwrap_or_default(), memories);
+            }
             self.change(|mail| match message {
-                ToWorker::Attach { number, payload } => {
+                ToWorker::Attach { number, payload, .. } => {
                     mail.attachments.insert(number, (payload, fds));
                 }
                 ToWorker::State { number, bytes } => {
@@ -66,6 +79,9 @@ impl Mailbox {
                     mail.states.insert(number, bytes.unwrap_or_default());
                 }
                 ToWorker::DropState { number } => mail.dropped.push(number),
+                ToWorker::Segment { number } => drop(mail.segments.insert(number, segment)),
+                ToWorker::DropSegment { number } => drop(mail.segments.remove(&number)),
+                ToWorker::DropMemory { number } => self.memories.remove(number),
                 ToWorker::Exit => mail.exit = true,
                 ToWorker::Serve { .. } | ToWorker::RunOnce { .. } => {}
             });
@@ -109,6 +125,16 @@ impl Mailbox {
     /// The encoding of state `number`. Waits for it; `None` if it will not come.
     pub(super) fn state(&self, number: u64) -> Option<Vec<u8>> {
         self.wait_for(|mail| mail.states.remove(&number))
+    }
+
+    /// What the parent has sent that inputs may refer to.
+    pub(super) fn memories(&self) -> &Arc<Cache> {
+        &self.memories
+    }
+
+    /// The memory of segment `number`. Waits for it; `None` if it will not come.
+    pub(super) fn segment(&self, number: u64) -> Option<Arc<Mapping>> {
+        self.wait_for(|mail| mail.segments.get(&number).cloned())?
     }
 
     /// The states that are not needed any more.

@@ -50,15 +50,16 @@ pub(crate) fn run(socket: Socket, place: Place) {
         // What cannot be reset is inherited: no reason to refuse to work.
         let _ = signals::reset();
         let _ = signals::ignore_interrupt();
+        crate::os::heap::keep();
     }
     call::record_panics();
     let Some((message, fds)) = receive::<ToWorker>(&socket) else { return };
     match message {
-        ToWorker::Serve { protocol, identity, initializer, sandbox } => {
+        ToWorker::Serve { protocol, identity, initializer, sandbox, results } => {
             if let Err(reason) = check(protocol, &identity) {
                 return unable(&socket, reason);
             }
-            serve::serve(socket, fds, initializer, sandbox, place);
+            serve::serve(socket, fds, initializer, sandbox, results, place);
         }
         ToWorker::RunOnce { protocol, identity, call } => {
             if let Err(reason) = check(protocol, &identity) {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::{Place, input_of, mailbox::receive, parent_is_gone, run_in_original, send, unable};
-use crate::attach;
+use crate::attach::{self, Memories};
 use crate::call::{self, Invocation};
 use crate::os::fork::Original;
 use crate::os::memory::create_frozen;
@@ -32,12 +32,11 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
         Ok(original) => original,
         Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
     };
+    let memories = Memories::came(attach::map_memories(&fds, &call.memories));
     let mut output = Vec::new();
     begin_result(&mut output);
     let (status, attached) = run_in_original(&original, || {
-        attach::collect(|| {
-            attach::supply(fds, || trampoline(&mut Invocation { input: &input, output: &mut output, state: None }))
-        })
+        attach::collect(|| attach::supply(fds, memories, || trampoline(&mut Invocation::new(&input, &mut output))))
     });
     end_result(status, &mut output);
     let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
@@ -52,7 +51,19 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
 
 /// Sends a result item in a memfd, with what it refers to.
 pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach::Attachment]) -> std::io::Result<()> {
-    let mut fds = vec![create_frozen("procpool-result", item)?];
+    send_with(socket, number, Some(create_frozen("procpool-result", item)?), attached)
+}
+
+/// Sends what a result needs besides its item in the ring.
+pub(super) fn send_with(
+    socket: &Socket,
+    number: u64,
+    memory: Option<OwnedFd>,
+    attached: &[attach::Attachment],
+) -> std::io::Result<()> {
+    let memories = attach::memory_ids(attached);
+    let message = ToParent::Attach { number, memory: memory.is_some(), memories };
+    let mut fds: Vec<OwnedFd> = memory.into_iter().collect();
     for attachment in attached {
         fds.push(attachment.to_send()?);
     }
@@ -60,6 +71,6 @@ pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach
         return Err(std::io::Error::other("the output refers to too many queues and open files"));
     }
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    send(socket, &ToParent::Attach { number }, &fds);
+    send(socket, &message, &fds);
     Ok(())
 }

@@ -1,27 +1,33 @@
 //! A pool's worker: claims frames from its ring, runs their tasks, writes the results item by item.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
-use super::once::ship;
+use super::once::{send_with, ship};
 use super::{EXIT_UNABLE, Place, confine, input_of, parent_is_gone, run_in_original, send, unable};
-use crate::attach;
+use crate::arena::Shelf;
+use crate::attach::{self, Memories};
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
-use crate::os::memory::Mapping;
+use crate::os::memory::{Mapping, Part};
 use crate::os::socket::Socket;
 use crate::ring::{FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
-use crate::wire::items::{Status, begin_result, end_result, put_result, split_task};
+use crate::wire::items::{
+    Attached, Place as InArena, Status, begin_result, begun_result, end_result, put_result, split_task,
+};
+use crate::wire::value::Source;
 
 /// How long to look for the next task before sleeping: about what a futex wake-up costs.
 const LOOK: Duration = Duration::from_micros(50);
 /// Polls between two offers of the CPU to others, the parent first of all.
 const POLLS_PER_YIELD: u32 = 32;
+/// After so long without a task a worker gives memory back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Serves until told to end.
 pub(super) fn serve(
@@ -29,6 +35,7 @@ pub(super) fn serve(
     fds: Vec<OwnedFd>,
     initializer: Option<CallMessage>,
     sandbox: Option<SandboxRules>,
+    results: u64,
     place: Place,
 ) {
     let mut fds = fds.into_iter();
@@ -79,6 +86,8 @@ pub(super) fn serve(
         original,
         place,
         output: Vec::new(),
+        shelf: Shelf::new(results),
+        is_tidy: true,
     };
     worker.work();
 }
@@ -87,8 +96,9 @@ fn initialize(call: &CallMessage, mut fds: Vec<OwnedFd>) -> Result<(), String> {
     let input = input_of(call, &mut fds)?;
     let trampoline = call::find(call.function).ok_or("the initializer is not part of this program")?;
     let mut output = Vec::new();
-    let mut invocation = Invocation { input: &input, output: &mut output, state: None };
-    match attach::supply(fds, || trampoline(&mut invocation)) {
+    let mut invocation = Invocation::new(&input, &mut output);
+    let memories = Memories::came(attach::map_memories(&fds, &call.memories));
+    match attach::supply(fds, memories, || trampoline(&mut invocation)) {
         Status::Ok => match call::decode::<Result<(), String>>(&output)? {
             Ok(()) => Ok(()),
             Err(reason) => Err(format!("the initializer failed: {reason}")),
@@ -124,6 +134,10 @@ struct Worker {
     place: Place,
     /// What the present task gives; kept, so that a small output allocates nothing.
     output: Vec<u8>,
+    /// Where large outputs go.
+    shelf: Shelf,
+    /// Whether nothing was done since memory was given back.
+    is_tidy: bool,
 }
 
 impl Worker {
@@ -132,6 +146,7 @@ impl Worker {
         loop {
             match self.tasks.next(&mut payload) {
                 Some(header) => {
+                    self.is_tidy = false;
                     self.run_frame(&header, &payload);
                     self.tasks.finish();
                     if self.mailbox.is_closed() {
@@ -144,7 +159,7 @@ impl Worker {
         }
     }
 
-    fn wait_for_task(&self) {
+    fn wait_for_task(&mut self) {
         let start = Instant::now();
         while start.elapsed() < LOOK {
             for _ in 0..POLLS_PER_YIELD {
@@ -155,12 +170,31 @@ impl Worker {
             }
             rustix::thread::sched_yield();
         }
-        self.sleep(SLEEPING, |worker| worker.tasks.is_empty() && !worker.mailbox.is_told_to_end());
+        let idle = |worker: &Self| worker.tasks.is_empty() && !worker.mailbox.is_told_to_end();
+        let timeout = (!self.is_tidy).then_some(IDLE);
+        let start = Instant::now();
+        self.sleep(SLEEPING, timeout, idle);
+        if timeout.is_some_and(|timeout| start.elapsed() >= timeout) && idle(self) {
+            self.tidy();
+        }
     }
 
-    /// Sleeps while `needed`, until woken.
-    fn sleep(&self, how: u32, needed: impl Fn(&Self) -> bool) {
-        self.region.sleep(how, || needed(self), |word, how| futex_wait(word, how, None));
+    /// Gives back memory that only a next task would need.
+    fn tidy(&mut self) {
+        for number in self.shelf.tidy() {
+            send(&self.socket, &ToParent::DropSegment { number }, &[]);
+        }
+        self.output = Vec::new();
+        if self.place == Place::Process {
+            crate::os::heap::trim();
+        }
+        // Else a result that nobody has read yet still lies there.
+        self.is_tidy = self.shelf.is_empty();
+    }
+
+    /// Sleeps while `needed`, until woken or for as long as `timeout`.
+    fn sleep(&self, how: u32, timeout: Option<Duration>, needed: impl Fn(&Self) -> bool) {
+        self.region.sleep(how, || needed(self), |word, how| futex_wait(word, how, timeout));
     }
 
     fn ring(&self) {
@@ -187,12 +221,26 @@ impl Worker {
                 mapped = Some(frozen);
             }
         }
-        let payload = mapped.as_ref().map_or(payload, |frozen| frozen.bytes());
+        let mut payload = mapped.as_ref().map_or(payload, |frozen| frozen.bytes());
+        let mut last = None;
+        if header.in_arena > 0 {
+            let place = InArena::split(payload).and_then(|(place, rest)| Some((self.part(place)?, rest)));
+            let Some((part, rest)) = place else { self.give_up() };
+            (last, payload) = (Some(part), rest);
+        }
         self.fetch_state(header.shared_state);
-        attach::supply(fds, || self.run_items(header, trampoline, payload));
+        let memories = Memories::cached(self.mailbox.memories());
+        attach::supply(fds, memories, || self.run_items(header, trampoline, payload, last.as_ref()));
     }
 
-    fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8]) {
+    /// A large input in its place.
+    fn part(&self, place: InArena) -> Option<Part> {
+        let memory = self.mailbox.segment(place.segment)?;
+        Part::new(memory, usize::try_from(place.offset).ok()?, usize::try_from(place.len).ok()?)
+    }
+
+    /// Runs the tasks whose inputs are in `payload`; that of the last one may be elsewhere.
+    fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8], last: Option<&Part>) {
         let mut items = payload;
         for _ in 0..header.first {
             let Some((_, rest)) = split_task(items) else { self.give_up() };
@@ -202,8 +250,14 @@ impl Worker {
         let mut since = Instant::now();
         self.open(header.frame, header.first);
         for number in header.first..header.end {
-            let Some((input, rest)) = split_task(items) else { self.give_up() };
-            items = rest;
+            let input = match last.filter(|_| header.in_arena == number + 1) {
+                Some(part) => Source::region(part),
+                None => {
+                    let Some((input, rest)) = split_task(items) else { self.give_up() };
+                    items = rest;
+                    Source::slice(input)
+                }
+            };
             // Whatever the parent has taken back of this frame was at its end.
             if !self.tasks.begin() {
                 break;
@@ -213,10 +267,13 @@ impl Worker {
                 0 => None,
                 state => self.states.get_mut(&state),
             };
-            let (status, attached) = run_in_original(&self.original, || {
-                attach::collect(|| trampoline(&mut Invocation { input, output: &mut output, state }))
+            let ((status, attached), placed) = self.shelf.write(|spill| {
+                let (out, original) = (&mut output, &self.original);
+                let mut call = Invocation { input, output: out, spill: Some(spill), spilled: false, state };
+                let ran = run_in_original(original, || attach::collect(|| trampoline(&mut call)));
+                (ran, call.spilled)
             });
-            let large = self.end_item(status, &mut output, &attached);
+            let large = self.end_item(status, &mut output, placed, &attached);
             if !self.results.add(&output) {
                 self.show(&mut since);
                 self.open(header.frame, number);
@@ -234,22 +291,69 @@ impl Worker {
         }
     }
 
-    /// Makes `output` the result item as it goes into the ring: itself, or the number under which it went through the
-    /// socket. Returns whether it did the latter; then it must be shown before the next one.
-    fn end_item(&mut self, status: Status, output: &mut Vec<u8>, attached: &[attach::Attachment]) -> bool {
-        end_result(status, output);
-        if output.len() <= INLINE_MAX && attached.is_empty() {
+    /// Makes `output` the result item as it goes into the ring: itself, or what says where it is. Returns whether it did the
+    /// latter; then it must be shown before the next one.
+    fn end_item(
+        &mut self,
+        status: Status,
+        output: &mut Vec<u8>,
+        placed: Option<(InArena, u32)>,
+        attached: &[attach::Attachment],
+    ) -> bool {
+        // Of a task that failed only the text matters.
+        let attached = if status == Status::Ok { attached } else { &[] };
+        if placed.is_none() && attached.is_empty() && output.len() < INLINE_MAX / 2 {
+            end_result(status, output);
             return false;
         }
         let number = self.next_attachment;
         self.next_attachment += 1;
-        let shipped = ship(&self.socket, number, output, attached);
-        output.clear();
-        match shipped {
-            Ok(()) => put_result(Status::Attached, &number.to_le_bytes(), output),
-            Err(e) => put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), output),
+        let mut body = Vec::new();
+        match self.send_beside(number, status, output, placed, attached, &mut body) {
+            Ok(()) => {
+                output.clear();
+                put_result(Status::Attached, &body, output);
+            }
+            Err(e) => {
+                output.clear();
+                put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), output);
+            }
         }
         true
+    }
+
+    /// Sends what of a result does not go through the ring; `body` says to the parent where to look.
+    fn send_beside(
+        &mut self,
+        number: u64,
+        status: Status,
+        output: &mut Vec<u8>,
+        mut placed: Option<(InArena, u32)>,
+        attached: &[attach::Attachment],
+        body: &mut Vec<u8>,
+    ) -> std::io::Result<()> {
+        let large = output.len() >= INLINE_MAX / 2;
+        if placed.is_none() && large && status == Status::Ok {
+            placed = self.shelf.write(|spill| ((), spill.append(begun_result(output), &[]))).1;
+        }
+        for (number, fd) in self.shelf.news() {
+            send(&self.socket, &ToParent::Segment { number }, &[fd.as_fd()]);
+        }
+        let with_fds = !attached.is_empty();
+        if let Some((place, flag)) = placed {
+            if with_fds {
+                send_with(&self.socket, number, None, attached)?;
+            }
+            Attached::Placed { place, flag, with_fds }.put(number, body);
+        } else if !large && status == Status::Ok {
+            send_with(&self.socket, number, None, attached)?;
+            Attached::Inline(begun_result(output)).put(number, body);
+        } else {
+            end_result(status, output);
+            ship(&self.socket, number, output, attached)?;
+            Attached::Memfd.put(number, body);
+        }
+        Ok(())
     }
 
     /// Publishes the open result frame and rings if somebody sleeps.
@@ -269,7 +373,7 @@ impl Worker {
                 self.give_up();
             }
             self.ring();
-            self.sleep(FULL, |worker| worker.results.is_stuck() && !worker.mailbox.is_closed());
+            self.sleep(FULL, None, |worker| worker.results.is_stuck() && !worker.mailbox.is_closed());
         }
     }
 
