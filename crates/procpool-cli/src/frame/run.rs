@@ -406,10 +406,11 @@ struct Running {
 
 impl Interruptible for Running {
     fn stop(&self) {
+        // Before it is said, so that it is true when it is read.
+        self.pool.cancel_pending();
         if !self.silent {
             note(self.bar.as_ref(), "stopping: what runs is finished first; Ctrl-C again ends at once");
         }
-        self.pool.cancel_pending();
     }
 
     fn pause(&self) {

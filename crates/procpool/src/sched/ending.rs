@@ -56,6 +56,11 @@ impl<P: Clone> Sched<P> {
         }
     }
 
+    /// Says again that a worker is to be ended so that its task may clean up.
+    pub(crate) fn end_gently(&mut self, worker: WorkerId) {
+        self.actions.push(Action::Kill { worker, gently: true });
+    }
+
     /// A worker that has died had this coming: that is the reason of its task's failure, if there is no other.
     pub(crate) fn convict(&mut self, worker: WorkerId, doom: Doom) {
         if let Some(w) = self.workers.get_mut(&worker) {

@@ -31,6 +31,8 @@ impl Core {
                     Err(Breach(what)) => self.sched.doom(worker, Doom::Breach(what)),
                 }
             }
+            // A signal that finds a worker before the one that stops it would end its task without the time to clean up.
+            Action::Kill { worker, gently: true } if self.paused => self.postponed.push(worker),
             Action::Kill { worker, gently } => {
                 let grace = self.grace;
                 let Self { links, sched, tasks, log, .. } = self;

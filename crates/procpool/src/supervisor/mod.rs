@@ -111,6 +111,8 @@ pub(crate) struct Core {
     over: bool,
     /// The workers are stopped and the clock stands.
     paused: bool,
+    /// Workers that are to be ended gently once all goes on.
+    postponed: Vec<WorkerId>,
     /// Some task had a limit of memory.
     limits_memory: bool,
     /// Control groups of workers that are gone, to be removed without the lock.
@@ -171,6 +173,7 @@ impl Engine {
                 obituary: None,
                 over: false,
                 paused: false,
+                postponed: Vec::new(),
                 limits_memory: false,
                 litter: Vec::new(),
                 grace,

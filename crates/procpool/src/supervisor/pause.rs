@@ -40,6 +40,9 @@ impl Engine {
             core.paused = false;
             self.clock.go();
             core.log.set_stood(self.clock.stood());
+            for worker in std::mem::take(&mut core.postponed) {
+                core.sched.end_gently(worker);
+            }
             if workers {
                 core.links.values().for_each(Link::go_on);
             }
