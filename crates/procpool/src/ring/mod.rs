@@ -24,3 +24,6 @@ pub(crate) const INLINE_MAX: usize = layout::DATA / 4;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, not(loom)))]
+mod stress;

@@ -2,7 +2,7 @@
 //! which two threads can meet here.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use crate::os::mortal::{AtomicU32, AtomicU64, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -39,6 +39,7 @@ pub(super) unsafe fn copy_out(from: *const Byte, len: usize, to: *mut u8) {
 #[cfg(loom)]
 pub(super) unsafe fn copy_in(to: *mut Byte, bytes: &[u8]) {
     for (k, byte) in bytes.iter().enumerate() {
+        crate::os::mortal::live();
         // SAFETY: the caller's promise; loom checks that nobody else is at this byte.
         unsafe { (*to.add(k)).with_mut(|cell| *cell = *byte) };
     }
