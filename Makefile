@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench faults loom soak build clean
+.PHONY: demo test bench faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -31,6 +31,10 @@ faults:
 loom:
 	LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --quiet -p procpool-ring
 	$(PYTHON) tests/ring/spoil.py
+
+# What a hostile worker can send, made up by libFuzzer; a minute for each target, or FUZZ_SECONDS.
+fuzz:
+	CARGO=$(CARGO) sh fuzz/run.sh
 
 # A hundred thousand tasks while workers are killed at random, a million tasks with a thousand replaced workers, values of more
 # than 4 GiB: minutes, and 9 GiB of memory for the last. `make test` does a minute of the first two.

@@ -50,6 +50,9 @@ mod client;
 mod error;
 mod events;
 mod future;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod map;
 mod options;
 #[allow(unsafe_code)]

@@ -5,6 +5,8 @@
 //! offset and length is checked before it is used. Nothing here makes a system call: whoever must sleep is told so and
 //! does it elsewhere. README.md beside this file explains the protocol and its memory ordering.
 
+#[cfg(any(all(test, not(loom)), fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod results;
 mod space;
