@@ -24,8 +24,10 @@ pub(crate) struct Breach(pub(crate) &'static str);
 /// The largest payload in bytes that travels inside a ring; larger ones travel in a memfd of their own.
 pub(crate) const INLINE_MAX: usize = layout::DATA / 4;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod stress;
