@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench faults soak build clean
+.PHONY: demo test bench faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -27,6 +27,15 @@ bench: build
 # The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
 faults:
 	PYTHON=$(PYTHON) sh tests/faults/peers/run.sh
+
+# The models of the ring with more interruptions than `make test` tries, and the proof that they can fail: minutes.
+loom:
+	LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --quiet -p procpool-ring
+	$(PYTHON) tests/ring/spoil.py
+
+# What a hostile worker can send, made up by libFuzzer; a minute for each target, or FUZZ_SECONDS.
+fuzz:
+	CARGO=$(CARGO) sh fuzz/run.sh
 
 # A hundred thousand tasks while workers are killed at random, a million tasks with a thousand replaced workers, values of more
 # than 4 GiB, and each system call failing five times from each time on that it is made: minutes, and 9 GiB of memory for the

@@ -54,6 +54,9 @@ mod client;
 mod error;
 mod events;
 mod future;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod global;
 mod map;
 mod options;

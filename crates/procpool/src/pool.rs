@@ -277,7 +277,7 @@ impl Pool {
     }
 
     /// What is in force of the sandbox in every worker that was ready so far, replaced ones included. `None` before the first
-    /// one is ready (once a task has ended, one was), and for a pool without a [`Sandbox`].
+    /// one is ready (once a task has ended, one was), and for a pool without a [`Sandbox`](crate::Sandbox).
     pub fn sandbox_report(&self) -> Option<SandboxReport> {
         self.client.engine().lock().sandbox().map(SandboxReport::from)
     }

@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Piece {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
             }
-            fn visit_borrowed_bytes<E: serde::de::Error>(self, bytes: &'de [u8]) -> Result<Piece, E> {
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Piece, E> {
                 // The last one may be shorter than its number.
                 let (head, rest) = bytes.split_at(bytes.len().min(8));
                 if rest.chunks(4096).any(|chunk| chunk != &[0; 4096][..chunk.len()]) {

@@ -30,11 +30,11 @@ mod at {
     pub(crate) const SLOT: usize = 64;
     /// In a result slot.
     pub(crate) const SERIAL: usize = 0;
-    pub(crate) const PROGRESS: usize = 4;
-    pub(crate) const FIRST: usize = 8;
+    pub(crate) const FIRST: usize = 4;
+    pub(crate) const PROGRESS: usize = 8;
+    pub(crate) const LEN: usize = 12;
     pub(crate) const FRAME: usize = 16;
-    pub(crate) const OFFSET: usize = 24;
-    pub(crate) const LEN: usize = 28;
+    pub(crate) const OFFSET: usize = 32;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

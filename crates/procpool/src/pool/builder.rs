@@ -175,7 +175,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Calls `listener` with everything that happens to tasks and workers; see [`Event`](crate::Event). It is called by
+    /// Calls `listener` with everything that happens to tasks and workers; see [`Event`]. It is called by
     /// whichever thread finds out, several at once maybe, and the sooner it returns the better: outcomes are handed out after
     /// their ends were told, so it must not wait for one. Nothing is noted while nobody listens.
     pub fn events(mut self, listener: impl Fn(&Record) + Send + Sync + 'static) -> Self {
@@ -240,7 +240,7 @@ impl PoolBuilder {
     /// Makes the pool.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if [`init`] was not called, if there are to be no workers, or if threads are to have limits or a sandbox;
+    /// [`Kind::Usage`] if [`init`](crate::init) was not called, if there are to be no workers, or if threads are to have limits or a sandbox;
     /// [`Kind::Encode`] if the initializer's input cannot be encoded; [`Kind::Os`] if the system is out of something.
     pub fn build(self) -> Result<Pool> {
         if self.workers == 0 {

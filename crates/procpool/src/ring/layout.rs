@@ -75,13 +75,30 @@ impl Items {
 pub(super) struct ResultSlot {
     /// One more than the position of the result frame that the other fields belong to.
     pub(super) serial: AtomicU32,
-    /// How many items are finished.
-    pub(super) progress: AtomicU32,
     pub(super) first: AtomicU32,
+    /// What is finished, as [`Progress`].
+    pub(super) progress: AtomicU64,
     pub(super) frame: AtomicU64,
-    pub(super) offset: AtomicU32,
-    pub(super) len: AtomicU32,
     pub(super) run_ns: AtomicU64,
+    pub(super) offset: AtomicU32,
+}
+
+/// How many items of a result frame are finished and how many bytes they are, in one word: a length of its own could be that
+/// of more items than the reader counts, whose bytes are still being written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) items: u32,
+    pub(super) bytes: u32,
+}
+
+impl Progress {
+    pub(super) fn word(self) -> u64 {
+        u64::from(self.bytes) << 32 | u64::from(self.items)
+    }
+
+    pub(super) fn of(word: u64) -> Self {
+        Self { items: word as u32, bytes: (word >> 32) as u32 }
+    }
 }
 
 /// The control words and slots at the start of the region; the two payload spaces follow.

@@ -5,6 +5,8 @@
 //! offset and length is checked before it is used. Nothing here makes a system call: whoever must sleep is told so and
 //! does it elsewhere. README.md beside this file explains the protocol and its memory ordering.
 
+#[cfg(any(all(test, not(loom)), fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod results;
 mod space;
@@ -23,5 +25,10 @@ pub(crate) struct Breach(pub(crate) &'static str);
 /// of their own.
 pub(crate) const INLINE_MAX: usize = layout::DATA / 4;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod stress;

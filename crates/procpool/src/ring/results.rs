@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering::*;
 
-use super::layout::{DATA, Data, Region, SLOTS};
+use super::layout::{DATA, Data, Progress, Region, ResultSlot, SLOTS};
 use super::space::{Room, Space};
 use super::{Breach, INLINE_MAX};
 
@@ -24,9 +24,8 @@ pub(crate) struct ResultProducer {
 struct Open {
     frame: u64,
     next: u32,
-    done: u32,
     room: Room,
-    len: usize,
+    done: Progress,
 }
 
 /// What a result frame may hold. It is kept free while the frame is open; what was not used is free again at the end.
@@ -58,37 +57,34 @@ impl ResultProducer {
         slot.progress.store(0, Relaxed);
         slot.first.store(first, Relaxed);
         slot.offset.store(room.offset, Relaxed);
-        slot.len.store(0, Relaxed);
         slot.run_ns.store(0, Relaxed);
         slot.frame.store(frame, Relaxed);
         slot.serial.store(self.tail.wrapping_add(1), Release);
-        self.open = Some(Open { frame, next: first, done: 0, room, len: 0 });
+        self.open = Some(Open { frame, next: first, room, done: Progress::default() });
         true
     }
 
     /// Adds the finished item's result. `false` if it does not fit any more: commit, open again, add again.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> bool {
         let Some(open) = &mut self.open else { return false };
-        if bytes.len() > ROOM - open.len {
+        if bytes.len() > ROOM - open.done.bytes as usize {
             return false;
         }
-        self.data.write(open.room.offset + open.len as u32, bytes);
-        open.len += bytes.len();
-        open.done += 1;
+        self.data.write(open.room.offset + open.done.bytes, bytes);
+        open.done.bytes += bytes.len() as u32;
+        open.done.items += 1;
         open.next += 1;
-        let (len, done) = (open.len as u32, open.done);
-        let slot = self.slot();
-        slot.len.store(len, Relaxed);
-        slot.progress.store(done, Release);
+        let done = open.done.word();
+        self.slot().progress.store(done, Release);
         true
     }
 
     /// Publishes what the open frame holds, if it holds anything; returns its frame number and the next item's.
     pub(crate) fn commit(&mut self, run_ns: u64) -> Option<(u64, u32)> {
-        let open = self.open.take().filter(|open| open.done > 0)?;
+        let open = self.open.take().filter(|open| open.done.items > 0)?;
         let control = self.region.control();
         self.slot().run_ns.store(run_ns, Relaxed);
-        self.space.take(open.room, open.len);
+        self.space.take(open.room, open.done.bytes as usize);
         self.tail = self.tail.wrapping_add(1);
         control.result_tail.0.store(self.tail, Release);
         Some((open.frame, open.next))
@@ -99,7 +95,7 @@ impl ResultProducer {
         self.region.control().result_head.0.load(SeqCst) == self.head
     }
 
-    fn slot(&self) -> &super::layout::ResultSlot {
+    fn slot(&self) -> &ResultSlot {
         &self.region.control().results[self.tail as usize % SLOTS]
     }
 
@@ -123,7 +119,7 @@ pub(crate) struct Shown {
     pub(crate) items: u32,
     /// How long all its items ran on average, as the worker says. `None` if the frame is still open.
     pub(crate) task_ns: Option<u64>,
-    /// The encoded results; of an open frame, perhaps with the beginning of more.
+    /// The encoded results.
     pub(crate) bytes: Vec<u8>,
     /// Whether there were more items, which were taken while the frame was open.
     pub(crate) was_peeked: bool,
@@ -135,13 +131,13 @@ pub(crate) struct ResultConsumer {
     region: Region,
     data: Data,
     head: u32,
-    /// Items of the frame at the head that were taken while it was open, and their bytes.
-    taken: (u32, u32),
+    /// What was taken of the frame at the head while it was open.
+    taken: Progress,
 }
 
 impl ResultConsumer {
     pub(crate) fn new(region: &Region) -> Self {
-        Self { data: region.result_data(), region: region.clone(), head: 0, taken: (0, 0) }
+        Self { data: region.result_data(), region: region.clone(), head: 0, taken: Progress::default() }
     }
 
     /// The next published result frame, without what was taken of it before.
@@ -156,9 +152,9 @@ impl ResultConsumer {
         }
         let Some(mut shown) = self.read()? else { return Err(Breach("it published a result that it has not written")) };
         let run_ns = self.slot().run_ns.load(Relaxed);
-        shown.task_ns = Some(run_ns / u64::from(shown.items.saturating_add(self.taken.0).max(1)));
+        shown.task_ns = Some(run_ns / u64::from(shown.items.saturating_add(self.taken.items).max(1)));
         self.head = self.head.wrapping_add(1);
-        self.taken = (0, 0);
+        self.taken = Progress::default();
         control.result_head.0.store(self.head, Release);
         Ok(Some(shown))
     }
@@ -178,8 +174,8 @@ impl ResultConsumer {
 
     /// Notes that `items` of what was shown last were taken, which are `bytes` bytes.
     pub(crate) fn take_peeked(&mut self, items: u32, bytes: usize) {
-        self.taken.0 += items;
-        self.taken.1 += bytes as u32;
+        self.taken.items += items;
+        self.taken.bytes += bytes as u32;
     }
 
     /// How many items of its open frame the worker says it has finished and we have not taken.
@@ -188,10 +184,10 @@ impl ResultConsumer {
         if slot.serial.load(Acquire) != self.head.wrapping_add(1) {
             return 0;
         }
-        slot.progress.load(Acquire).saturating_sub(self.taken.0)
+        Progress::of(slot.progress.load(Acquire)).items.saturating_sub(self.taken.items)
     }
 
-    fn slot(&self) -> &super::layout::ResultSlot {
+    fn slot(&self) -> &ResultSlot {
         &self.region.control().results[self.head as usize % SLOTS]
     }
 
@@ -201,23 +197,23 @@ impl ResultConsumer {
         if slot.serial.load(Acquire) != self.head.wrapping_add(1) {
             return Ok(None);
         }
-        let progress = slot.progress.load(Acquire);
-        let (items, bytes) = self.taken;
+        let done = Progress::of(slot.progress.load(Acquire));
+        let taken = self.taken;
         let less =
             |all: u32, taken: u32| all.checked_sub(taken).ok_or(Breach("it takes back results that it has shown"));
-        let len = less(slot.len.load(Relaxed), bytes)?;
-        let offset = slot.offset.load(Relaxed).checked_add(bytes);
+        let len = less(done.bytes, taken.bytes)?;
+        let offset = slot.offset.load(Relaxed).checked_add(taken.bytes);
         let mut copy = Vec::new();
         if !offset.is_some_and(|offset| self.data.read(offset, len, &mut copy)) {
             return Err(Breach("it names a result outside its memory"));
         }
         Ok(Some(Shown {
             frame: slot.frame.load(Relaxed),
-            first: slot.first.load(Relaxed).wrapping_add(items),
-            items: less(progress, items)?,
+            first: slot.first.load(Relaxed).wrapping_add(taken.items),
+            items: less(done.items, taken.items)?,
             task_ns: None,
             bytes: copy,
-            was_peeked: items > 0,
+            was_peeked: taken.items > 0,
         }))
     }
 }

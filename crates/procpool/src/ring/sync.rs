@@ -2,7 +2,7 @@
 //! which two threads can meet here.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use crate::os::mortal::{AtomicU32, AtomicU64, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -17,6 +17,7 @@ pub(super) type Byte = u8;
 /// # Safety
 /// As many bytes from `to` on must be valid memory that no Rust reference points to.
 #[cfg(not(loom))]
+// SAFETY: called by `Data` alone, which checks the range.
 pub(super) unsafe fn copy_in(to: *mut Byte, bytes: &[u8]) {
     // SAFETY: the caller's promise; a slice of ours does not overlap with such memory.
     unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
@@ -27,6 +28,7 @@ pub(super) unsafe fn copy_in(to: *mut Byte, bytes: &[u8]) {
 /// # Safety
 /// As many bytes from `from` on must be valid memory, as many from `to` on the caller's own.
 #[cfg(not(loom))]
+// SAFETY: called by `Data` alone, which checks the range.
 pub(super) unsafe fn copy_out(from: *const Byte, len: usize, to: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { to.copy_from_nonoverlapping(from, len) };
@@ -37,8 +39,10 @@ pub(super) unsafe fn copy_out(from: *const Byte, len: usize, to: *mut u8) {
 /// # Safety
 /// As above, and the bytes were made by `Byte::new`.
 #[cfg(loom)]
+// SAFETY: called by `Data` alone, which checks the range.
 pub(super) unsafe fn copy_in(to: *mut Byte, bytes: &[u8]) {
     for (k, byte) in bytes.iter().enumerate() {
+        crate::os::mortal::live();
         // SAFETY: the caller's promise; loom checks that nobody else is at this byte.
         unsafe { (*to.add(k)).with_mut(|cell| *cell = *byte) };
     }
@@ -49,6 +53,7 @@ pub(super) unsafe fn copy_in(to: *mut Byte, bytes: &[u8]) {
 /// # Safety
 /// As above, and the bytes were made by `Byte::new`.
 #[cfg(loom)]
+// SAFETY: called by `Data` alone, which checks the range.
 pub(super) unsafe fn copy_out(from: *const Byte, len: usize, to: *mut u8) {
     for k in 0..len {
         // SAFETY: the caller's promise; loom checks that nobody writes this byte meanwhile.

@@ -1,4 +1,4 @@
-use super::layout::SLOTS;
+use super::layout::{Progress, SLOTS};
 use super::*;
 use crate::os::memory::{Mapping, create_fixed};
 
@@ -201,12 +201,11 @@ fn hostile_words_are_breaches() {
     slot.serial.store(1, SeqCst);
     for (offset, len) in [(0, u32::MAX), (u32::MAX, 1), (u32::MAX, u32::MAX)] {
         slot.offset.store(offset, SeqCst);
-        slot.len.store(len, SeqCst);
+        slot.progress.store(Progress { items: 1, bytes: len }.word(), SeqCst);
         assert!(parent.pop().is_err() && parent.peek().is_ok());
     }
     slot.offset.store(0, SeqCst);
-    slot.len.store(1, SeqCst);
-    slot.progress.store(1, SeqCst);
+    slot.progress.store(Progress { items: 1, bytes: 1 }.word(), SeqCst);
     parent.take_peeked(2, 1);
     assert!(parent.pop().is_err(), "fewer than were shown before");
 }

@@ -9,17 +9,21 @@ impl<P: Clone> Sched<P> {
         let Some(entry) = self.frames.get_mut(frame) else { return };
         let (next, old_end) = entry.range;
         let end = end.clamp(next, old_end);
-        let begun = entry.skipped.iter().copied().find(|task| (next + progress..end).contains(task));
+        // Those before this one were pardoned already: to convict them again would go on for ever, with a worker that says that
+        // it has begun many and finished none.
+        let mut from = next.saturating_add(progress);
         if let Some(w) = self.workers.get_mut(&worker) {
-            if w.guilty.is_some_and(|(guilty, task)| guilty == frame && end > task + 1) {
+            if let Some((_, task)) = w.guilty.filter(|&(guilty, task)| guilty == frame && end > task + 1) {
                 // It has begun a later one, so it has finished that one.
                 w.doom = None;
                 w.guilty = None;
+                from = from.max(task + 1);
             }
             if end < old_end {
                 w.stubborn = None;
             }
         }
+        let begun = entry.skipped.iter().copied().filter(|task| (from..end).contains(task)).min();
         if end == next {
             self.relieve(worker, frame);
             self.requeue(frame);

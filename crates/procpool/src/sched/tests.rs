@@ -424,6 +424,20 @@ fn a_cancelled_task_that_runs_takes_only_itself_along() {
 }
 
 #[test]
+fn a_worker_that_has_begun_all_and_finished_none_is_convicted_once() {
+    let mut t = Table::with_ready(1);
+    let a = t.submit('a', 4);
+    t.settle();
+    assert!(t.sched.cancel_task(a, 1, 0));
+    assert_eq!(t.actions(), ["revoke [1..] from 0"]);
+    t.answer(WorkerId(0), a, 4, Keep::Before(1));
+    assert_eq!(t.actions(), ["revoke [2..] from 0", "kill 0 gently"]);
+    t.answer(WorkerId(0), a, 4, Keep::Before(2));
+    assert!(!t.sched.is_guilty(WorkerId(0)), "it has begun a later one");
+    assert_eq!(t.actions(), Actions::new(), "the same again would go on for ever");
+}
+
+#[test]
 fn an_idle_worker_takes_half_of_what_waits_in_a_frame() {
     let mut t = Table::with_ready(2);
     let a = t.submit('a', 9);

@@ -8,6 +8,8 @@ mod act;
 mod books;
 mod clock;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod launch;
 mod limiter;
 mod link;
@@ -145,8 +147,8 @@ pub(crate) struct Outbox {
 const WATCH: Duration = Duration::from_millis(20);
 
 impl Engine {
-    /// Starts the supervisor thread of a pool. No worker is started before there is a task.
-    pub(crate) fn start(
+    /// All but the supervisor thread.
+    fn new(
         workers: usize,
         launch: Launch,
         shared_memory: usize,
@@ -154,11 +156,11 @@ impl Engine {
         output: &Output,
         events: Option<events::Listener>,
         grace: Duration,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<Self> {
         let bell = || Bell::new().map_err(|e| Error::os("cannot make an eventfd", &e));
         let mut sched = Sched::new(workers);
         sched.set_tasks_per_worker(wear.tasks);
-        let engine = Arc::new(Self {
+        Ok(Self {
             core: Mutex::new(Core {
                 sched,
                 links: BTreeMap::new(),
@@ -197,7 +199,20 @@ impl Engine {
             wear,
             clock: Clock::new(),
             home: std::sync::OnceLock::new(),
-        });
+        })
+    }
+
+    /// Starts the supervisor thread of a pool. No worker is started before there is a task.
+    pub(crate) fn start(
+        workers: usize,
+        launch: Launch,
+        shared_memory: usize,
+        wear: Wear,
+        output: &Output,
+        events: Option<events::Listener>,
+        grace: Duration,
+    ) -> Result<Arc<Self>> {
+        let engine = Arc::new(Self::new(workers, launch, shared_memory, wear, output, events, grace)?);
         let handle = thread::spawn(Arc::clone(&engine)).inspect_err(|_| {
             if let Some(printer) = &engine.printer {
                 printer.close();

@@ -162,7 +162,7 @@ fn start_workers(engine: &Engine, poller: &Poller, starts: Vec<WorkerId>) {
 }
 
 /// Looks after one worker that has said something or has ended.
-fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
+pub(super) fn attend(engine: &Engine, poller: &Poller, worker: WorkerId, ended: bool) {
     let mut out = Outbox::default();
     {
         let mut core = engine.lock();

@@ -157,7 +157,7 @@ pub(crate) fn put_result(status: Status, bytes: &[u8], out: &mut Vec<u8>) {
     put_task(bytes, out);
 }
 
-/// Begins a task item: what is appended to `out` next is its bytes, until [`end_item`] with what this returns.
+/// Begins a task item: what is appended to `out` next is its bytes, until [`end_task`] with what this returns.
 pub(crate) fn begin_task(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.push(0);
