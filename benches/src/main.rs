@@ -3,6 +3,7 @@
 //! The peers take turns, round after round, and each figure is the median over the rounds, so that a noisy minute of the
 //! machine hits all of them or none. Nothing is asserted: the program says what it measured.
 
+mod idle;
 mod measure;
 mod peers;
 mod plan;
@@ -10,6 +11,7 @@ mod report;
 mod tasks;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use peers::{Processes, Procspawn, Rayon, Threads, python};
 use plan::Plan;
@@ -24,6 +26,9 @@ pool-bench: measures procpool beside other pools
   --rounds N      how many rounds
   --only A,B      only these peers
   --json FILE     also write every sample to FILE
+  --idle SECONDS  instead: what a pool uses that is left alone so long, and what tasks take that wait
+  --profile WHAT=N
+                  instead: procpool alone does N empty tasks, for a profiler to watch; WHAT is trips, gather or map
   --help          this text
 ";
 
@@ -33,6 +38,8 @@ struct Args {
     rounds: usize,
     only: Option<Vec<String>>,
     json: Option<String>,
+    idle: Option<u64>,
+    profile: Option<String>,
 }
 
 /// A pool to be measured: its name, and what measures it once.
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
 
 /// Reads the command line; `None` if it asks for help.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
-    let mut parsed = Args { plan: Plan::full(), rounds: 5, only: None, json: None };
+    let mut parsed = Args { plan: Plan::full(), rounds: 5, only: None, json: None, idle: None, profile: None };
     let mut rounds = None;
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -81,6 +88,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
             "--rounds" => rounds = Some(value()?.parse::<usize>().map_err(|_| "--rounds needs a number")?),
             "--only" => parsed.only = Some(value()?.split(',').map(str::to_string).collect()),
             "--json" => parsed.json = Some(value()?),
+            "--idle" => parsed.idle = Some(value()?.parse().map_err(|_| "--idle needs a number of seconds")?),
+            "--profile" => parsed.profile = Some(value()?),
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("unknown argument {arg}").into()),
         }
@@ -93,7 +102,29 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
     Ok(Some(parsed))
 }
 
+/// Does as many empty tasks as `what` says, and nothing else.
+fn profile(what: &str) -> Result<()> {
+    use measure::Peer;
+    let (what, tasks) = what.split_once('=').ok_or("--profile needs WHAT=N")?;
+    let tasks: u64 = tasks.parse().map_err(|_| "--profile needs a number of tasks")?;
+    let pool = Processes::start(2)?;
+    match what {
+        "trips" => (0..tasks).try_for_each(|_| pool.round_trip())?,
+        "gather" => pool.gather(tasks)?,
+        "map" => pool.map(tasks).unwrap_or(Ok(()))?,
+        _ => return Err(format!("unknown profile {what:?}; there are: trips, gather, map").into()),
+    }
+    pool.shut_down();
+    Ok(())
+}
+
 fn run(args: &Args) -> Result<()> {
+    if let Some(seconds) = args.idle {
+        return idle::report(Duration::from_secs(seconds));
+    }
+    if let Some(what) = &args.profile {
+        return profile(what);
+    }
     let asked_for = |name: &str| args.only.as_ref().is_none_or(|only| only.iter().any(|o| o == name));
     let mut peers: Vec<Peer> = PEERS.into_iter().filter(|(name, _)| asked_for(name)).collect();
     let mut report = Report::new(&peers.iter().map(|(name, _)| *name).collect::<Vec<_>>());

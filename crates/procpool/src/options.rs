@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Kind;
+pub(crate) use crate::sched::nanos;
 use crate::sched::{Nanos, PRIORITIES, RetryOn, Spec};
 
 /// Limits, retries and priority of tasks: of all tasks of a pool ([`PoolBuilder::task_options`]), of one
@@ -117,8 +118,4 @@ impl TaskOptions {
         let &Self { retries, retry_on, priority, .. } = self;
         Spec { items, function, timeout: self.timeout_ns(), retries, retry_on, priority }
     }
-}
-
-pub(crate) fn nanos(duration: Duration) -> Nanos {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

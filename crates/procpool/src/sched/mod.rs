@@ -16,6 +16,7 @@ mod waiting;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use frames::{Entry, Frames, Place};
 pub(crate) use frames::{FrameId, RetryOn, Spec};
@@ -27,6 +28,11 @@ use workers::{Phase, Worker};
 
 /// Nanoseconds on a clock that only the caller reads.
 pub(crate) type Nanos = u64;
+
+/// A duration in nanoseconds; those of more than 584 years are the longest there is.
+pub(crate) fn nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 const MILLISECOND: Nanos = 1_000_000;
 /// How many workers may die with a task in hand that they say they had not begun, until we believe it of the task. An honest

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::sched::Nanos;
+use crate::sched::{Nanos, nanos};
 
 /// Counts from 0. Read and changed under the engine's lock only.
 #[derive(Debug)]
@@ -52,10 +52,6 @@ impl Clock {
     pub(super) fn forget(&self, time: Duration) {
         self.stood.fetch_add(nanos(time), Relaxed);
     }
-}
-
-pub(super) fn nanos(time: Duration) -> Nanos {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Core, Frame, Outbox, WATCH};
+use super::{Core, Frame, Outbox, WATCH, nanos};
 use crate::events::{Event, Record};
 use crate::sched::{FrameId, Nanos, Present, WorkerId};
 
@@ -124,7 +124,7 @@ impl Core {
             }
         }
         if self.has_unnoticed() {
-            self.wake_supervisor_at(Some(now.saturating_add(WATCH.as_nanos() as u64)), out);
+            self.wake_supervisor_at(Some(now.saturating_add(nanos(WATCH))), out);
         }
     }
 

@@ -29,7 +29,7 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use books::Books;
-use clock::{Clock, nanos};
+use clock::Clock;
 use frame::Beside;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
@@ -46,7 +46,7 @@ use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
 use crate::os::cgroup::{Group, Home};
 use crate::ring::{Breach, Listener, Region};
-use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId};
+use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId, nanos};
 use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.

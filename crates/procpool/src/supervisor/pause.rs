@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::clock::nanos;
 use super::link::Link;
 use super::{Core, Engine};
-use crate::sched::Nanos;
+use crate::sched::{Nanos, nanos};
 
 /// How often the supervisor looks at the clock while a deadline is running, to notice that the program stood still. At most so
 /// much of each stop counts.

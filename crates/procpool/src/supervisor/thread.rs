@@ -261,7 +261,7 @@ impl Core {
         let deadline = [start_deadline, watch, tick, grace, peek, untold].into_iter().flatten().min();
         let beat = deadline.map(|_| BEAT);
         let timeout = [deadline, beat, wear].into_iter().flatten().min();
-        self.planned_wake = timeout.map(|t| now.saturating_add(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
+        self.planned_wake = timeout.map(|t| now.saturating_add(nanos(t)));
         timeout
     }
 
