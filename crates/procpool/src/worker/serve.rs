@@ -144,6 +144,9 @@ impl Worker {
     fn work(mut self) {
         let mut payload = Vec::new();
         loop {
+            // Before a frame is looked at, never between that and its end: whose state was dropped had been taken back before,
+            // so that it is not shown any more; but of one that was shown already, the state is still looked for.
+            self.drop_states();
             match self.tasks.next(&mut payload) {
                 Some(header) => {
                     self.is_tidy = false;
@@ -377,10 +380,13 @@ impl Worker {
         }
     }
 
-    fn fetch_state(&mut self, number: u64) {
+    fn drop_states(&mut self) {
         for dropped in self.mailbox.dropped_states() {
             self.states.remove(&dropped);
         }
+    }
+
+    fn fetch_state(&mut self, number: u64) {
         if number == 0 || self.states.contains_key(&number) {
             return;
         }
