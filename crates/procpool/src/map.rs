@@ -23,7 +23,7 @@ const CHUNK_MAX: u32 = 4096;
 /// leave the other workers idle while the outputs behind it wait for their turn.
 const WINDOW: u64 = 4096;
 /// Chunks in flight per worker: for chunks as long as they should be, and for shorter ones.
-const IN_FLIGHT: (f64, f64) = (4.0, 32.0);
+const IN_FLIGHT: (f64, f64) = (8.0, 32.0);
 
 /// What the engine delivers, until the iterator takes it.
 #[derive(Debug, Default)]

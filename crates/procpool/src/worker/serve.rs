@@ -15,15 +15,19 @@ use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
 use crate::os::memory::{Mapping, Part};
 use crate::os::socket::Socket;
-use crate::ring::{FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
+use crate::ring::{ENOUGH, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
 use crate::wire::items::{
     Attached, Place as InArena, Status, begin_result, begun_result, end_result, put_result, split_task,
 };
 use crate::wire::value::Source;
 
-/// How long to look for the next task before sleeping: about what a futex wake-up costs.
+/// How long to look for the next task before sleeping, at most: about what a futex wake-up costs.
 const LOOK: Duration = Duration::from_micros(50);
+/// And at least, when looking was in vain the last times.
+const LEAST_LOOK: Duration = Duration::from_micros(2);
+/// How long a result may wait for others while the parent sleeps and there is enough to do.
+const HOLD: Duration = Duration::from_micros(500);
 /// Polls between two offers of the CPU to others, the parent first of all.
 const POLLS_PER_YIELD: u32 = 32;
 /// After so long without a task a worker gives memory back.
@@ -88,6 +92,8 @@ pub(super) fn serve(
         output: Vec::new(),
         shelf: Shelf::new(results),
         is_tidy: true,
+        look: LOOK,
+        held: None,
     };
     worker.work();
 }
@@ -138,6 +144,10 @@ struct Worker {
     shelf: Shelf,
     /// Whether nothing was done since memory was given back.
     is_tidy: bool,
+    /// How long to look for the next task before sleeping.
+    look: Duration,
+    /// Since when there is a result for which nobody was woken.
+    held: Option<Instant>,
 }
 
 impl Worker {
@@ -163,10 +173,14 @@ impl Worker {
     }
 
     fn wait_for_task(&mut self) {
+        if self.held.take().is_some() {
+            self.ring();
+        }
         let start = Instant::now();
-        while start.elapsed() < LOOK {
+        while start.elapsed() < self.look {
             for _ in 0..POLLS_PER_YIELD {
                 if !self.tasks.is_empty() {
+                    self.look = LOOK;
                     return;
                 }
                 std::hint::spin_loop();
@@ -177,6 +191,8 @@ impl Worker {
         let timeout = (!self.is_tidy).then_some(IDLE);
         let start = Instant::now();
         self.sleep(SLEEPING, timeout, idle);
+        // Where tasks come seldom, looking takes time from those who make them.
+        self.look = if start.elapsed() < 2 * LOOK { LOOK } else { (self.look / 2).max(LEAST_LOOK) };
         if timeout.is_some_and(|timeout| start.elapsed() >= timeout) && idle(self) {
             self.tidy();
         }
@@ -365,7 +381,14 @@ impl Worker {
         let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
         *since = now;
         if self.results.commit(run_ns).is_some() {
-            self.ring();
+            // Waking the parent costs both of us more than a short task does, so a worker that has enough to do does it for
+            // several results at once. Should the next task be a long one, the supervisor looks for them.
+            let held = self.held.filter(|_| !self.results.is_only_one()).unwrap_or(now);
+            self.held = Some(held);
+            if self.tasks.behind() < ENOUGH || now - held >= HOLD {
+                self.held = None;
+                self.ring();
+            }
         }
     }
 
@@ -375,6 +398,7 @@ impl Worker {
             if self.mailbox.is_closed() {
                 self.give_up();
             }
+            self.held = None;
             self.ring();
             self.sleep(FULL, None, |worker| worker.results.is_stuck() && !worker.mailbox.is_closed());
         }
