@@ -98,7 +98,7 @@ impl Engine {
             polls = polls.wrapping_add(1);
             if self.is_crowded() {
                 self.sleep_as_leader(waiting, deadline);
-            } else if polls % POLLS_PER_YIELD != 0 {
+            } else if !polls.is_multiple_of(POLLS_PER_YIELD) {
                 std::hint::spin_loop();
             } else if since.elapsed() < LOOK {
                 rustix::thread::sched_yield();

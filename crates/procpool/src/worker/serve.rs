@@ -286,13 +286,15 @@ impl Worker {
                 0 => None,
                 state => self.states.get_mut(&state),
             };
-            let ((status, attached), placed) = self.shelf.write(|spill| {
+            // Both are written where they are: to hand them from call to call takes longer than a short task.
+            let (mut status, mut attached) = (Status::Ok, Vec::new());
+            let placed = self.shelf.write(|spill| {
                 let (out, original) = (&mut output, &self.original);
                 let mut call = Invocation { input, output: out, spill: Some(spill), spilled: false, state };
-                let ran = run_in_original(original, || attach::collect(|| trampoline(&mut call)));
-                (ran, call.spilled)
+                status = run_in_original(original, || attach::collect_onto(&mut attached, || trampoline(&mut call)));
+                call.spilled
             });
-            let large = self.end_item(status, &mut output, placed, &attached);
+            let large = self.end_item(status, &mut output, &placed, &attached);
             if !self.results.add(&output) {
                 self.show(&mut since);
                 self.open(header.frame, number);
@@ -316,7 +318,7 @@ impl Worker {
         &mut self,
         status: Status,
         output: &mut Vec<u8>,
-        placed: Option<(InArena, u32)>,
+        placed: &Option<(InArena, u32)>,
         attached: &[attach::Attachment],
     ) -> bool {
         // Of a task that failed only the text matters.
@@ -328,7 +330,7 @@ impl Worker {
         let number = self.next_attachment;
         self.next_attachment += 1;
         let mut body = Vec::new();
-        match self.send_beside(number, status, output, placed, attached, &mut body) {
+        match self.send_beside(number, status, output, *placed, attached, &mut body) {
             Ok(()) => {
                 output.clear();
                 put_result(Status::Attached, &body, output);
@@ -353,7 +355,7 @@ impl Worker {
     ) -> std::io::Result<()> {
         let large = output.len() >= INLINE_MAX / 2;
         if placed.is_none() && large && status == Status::Ok {
-            placed = self.shelf.write(|spill| ((), spill.append(begun_result(output), &[]))).1;
+            placed = self.shelf.write(|spill| spill.append(begun_result(output), &[]));
         }
         for (number, fd) in self.shelf.news() {
             send(&self.socket, &ToParent::Segment { number }, &[fd.as_fd()]);
