@@ -10,6 +10,8 @@ pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod outputs;
 pub(crate) mod past;
+#[allow(dead_code, reason = "jobs over text files are to use it")]
+pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
