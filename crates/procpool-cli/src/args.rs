@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use encoding_rs::Encoding;
 
 use crate::frame::units::{Limit, box_size, bytes, duration};
 
@@ -104,24 +106,61 @@ pub(crate) enum FormatArg {
     Webp,
 }
 
-/// Count the characters of every file, as UTF-8
+/// Count bytes, lines, words and characters of every file, as wc does
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   procpool count notes.txt letters/
-  procpool count -r src/ --pids               and who counted each file
-  procpool count 'logs/**/*.log' --json
+  procpool count -r src/ --by-extension       sums by extension too
+  procpool count 'logs/**/*.log.gz' --json
+  procpool count -m -r /etc --pids            characters, and who counted them
+  find . -name '*.md' -print0 | procpool count --files-from -
 
-Characters are code points; a line end of carriage return and line feed is one,
-as in Python's open(file, encoding=\"utf-8\").read(). A file that cannot be read
-or is not UTF-8 is named and counts 0.")]
+All figures are those of GNU wc in the locale C.UTF-8, to the last digit: bytes
+that are not UTF-8 are no characters. A file that cannot be read is named and
+counts 0; with --strict one that is not UTF-8 too.")]
 pub(crate) struct CountArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
 
-    /// Show the process that counted each file
+    /// Show lines: line feeds
+    #[arg(short, long)]
+    pub lines: bool,
+
+    /// Show words
+    #[arg(short, long)]
+    pub words: bool,
+
+    /// Show characters
+    #[arg(short = 'm', long, visible_alias = "chars")]
+    pub characters: bool,
+
+    /// Show bytes [default: lines, words, characters and bytes]
+    #[arg(short = 'c', long)]
+    pub bytes: bool,
+
+    /// Sum up by extension too
+    #[arg(long)]
+    pub by_extension: bool,
+
+    /// A file with anything in it that is not UTF-8, or not in the encoding, fails and counts 0
+    #[arg(long)]
+    pub strict: bool,
+
+    /// The encoding of the files, such as latin1, utf-16 or shift_jis [default: UTF-8]
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    pub encoding: Option<&'static Encoding>,
+
+    /// Count a line end of carriage return and line feed as one character, as Python's text files do
+    #[arg(long)]
+    pub universal_newlines: bool,
+
+    /// Show the processes that counted each file
     #[arg(long)]
     pub pids: bool,
+
+    #[command(flatten)]
+    pub text: TextArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -131,6 +170,19 @@ pub(crate) struct CountArgs {
 
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// How text files are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reading")]
+pub(crate) struct TextArgs {
+    /// Read files called .gz and .zst as they are, not what is packed in them
+    #[arg(long)]
+    pub no_unpack: bool,
+
+    /// Share a larger file among the workers, so much at a time, or none for whole files
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "16MiB", hide_default_value = false)]
+    pub chunk_size: Limit<u64>,
 }
 
 /// What is written down, and read again.
@@ -178,12 +230,16 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
     /// Files, folders, or patterns such as 'a/**/*.jpg'
-    #[arg(value_name = "INPUT", default_value = ".")]
+    #[arg(value_name = "INPUT", default_value = ".", default_value_if("files_from", ArgPredicate::IsPresent, None))]
     pub inputs: Vec<PathBuf>,
 
     /// Look into sub-folders too
     #[arg(short, long)]
     pub recursive: bool,
+
+    /// Also the inputs that this file lists, or standard input if it is -; their names end in NUL or line feed
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
 }
 
 /// What a thread cannot be held to.
@@ -263,6 +319,11 @@ pub(crate) enum RetryOn {
     Died,
     TimedOut,
     OutOfMemory,
+}
+
+fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes())
+        .ok_or_else(|| "write a name that web pages use, such as latin1 or utf-16".into())
 }
 
 fn blur_radius(text: &str) -> Result<f32, String> {

@@ -2,17 +2,24 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use procpool::Kind;
 
-use crate::args::{BenchArgs, CommonArgs, CountArgs, FormatArg, JobArgs, LogArgs, PictureArgs, RetryOn, ThumbsArgs};
+use crate::args::{
+    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, PictureArgs, RetryOn, TextArgs,
+    ThumbsArgs,
+};
+use crate::frame::lists;
 use crate::frame::log::LogPlan;
+use crate::frame::names;
+use crate::frame::reader::TextPlan;
 use crate::frame::report::Style;
 use crate::frame::run::PoolPlan;
 use crate::frame::units::Limit;
 use crate::jobs::bench::BenchPlan;
-use crate::jobs::count::CountPlan;
+use crate::jobs::count::{CountPlan, Figure, Settings};
 use crate::jobs::thumbs::{Place, ThumbsPlan};
 use procpool_cli::picture::{Options, OutFormat};
 
@@ -44,7 +51,7 @@ pub(crate) struct Plan {
 pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
     match args {
         JobArgs::Thumbs(args) => thumbs(args),
-        JobArgs::Count(args) => Ok(count(args)),
+        JobArgs::Count(args) => count(args),
         JobArgs::Bench(args) => Ok(bench(args)),
     }
 }
@@ -60,20 +67,48 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let sandbox = !args.sandbox.no_sandbox;
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), sandbox);
-    let job = JobPlan::Thumbs(ThumbsPlan {
-        inputs: args.inputs.inputs,
-        recursive: args.inputs.recursive,
-        place,
-        options: options(&args.picture),
-    });
+    let recursive = args.inputs.recursive;
+    let job =
+        JobPlan::Thumbs(ThumbsPlan { inputs: inputs(args.inputs)?, recursive, place, options: options(&args.picture) });
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
-fn count(args: CountArgs) -> Plan {
-    let job =
-        JobPlan::Count(CountPlan { inputs: args.inputs.inputs, recursive: args.inputs.recursive, pids: args.pids });
+fn count(args: CountArgs) -> Result<Plan, String> {
+    let asked = [args.lines, args.words, args.characters, args.bytes];
+    let chosen = |(figure, asked): (Figure, bool)| asked.then_some(figure);
+    let figures: Vec<Figure> = Figure::ALL.into_iter().zip(asked).filter_map(chosen).collect();
+    let recursive = args.inputs.recursive;
+    let job = JobPlan::Count(CountPlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        text: text(&args.text),
+        figures: if figures.is_empty() { Figure::ALL.into() } else { figures },
+        pids: args.pids,
+        by_extension: args.by_extension,
+        settings: Settings {
+            encoding: args.encoding.filter(|encoding| *encoding != encoding_rs::UTF_8),
+            strict: args.strict,
+            universal_newlines: args.universal_newlines,
+        },
+    });
     let pool = pool(&args.common, Limit::None, Limit::None, !args.sandbox.no_sandbox);
-    Plan { job, pool, style: style(&args.common), log: log(args.log) }
+    Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
+}
+
+/// The inputs that were named and those that were listed.
+fn inputs(args: InputArgs) -> Result<Vec<PathBuf>, String> {
+    let mut inputs = args.inputs;
+    if let Some(list) = &args.files_from {
+        inputs.extend(lists::read(list)?);
+        if inputs.is_empty() {
+            return Err(format!("the list {} names no inputs", names::show(list)));
+        }
+    }
+    Ok(inputs)
+}
+
+fn text(args: &TextArgs) -> TextPlan {
+    TextPlan { unpack: !args.no_unpack, chunk: args.chunk_size.at_most() }
 }
 
 fn bench(args: BenchArgs) -> Plan {

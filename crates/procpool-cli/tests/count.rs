@@ -15,7 +15,8 @@ fn every_file_gets_a_line_and_the_total_comes_last() {
     place.write("b.txt", "one\r\ntwo\rthree\n".repeat(100));
     place.write("latin1.txt", b"caf\xe9");
     place.write("empty.txt", "");
-    let ran = place.run(&["count", "a.txt", "b.txt", "latin1.txt", "none.txt", "empty.txt"]);
+    let names = ["a.txt", "b.txt", "latin1.txt", "none.txt", "empty.txt"];
+    let ran = place.run(&[&["count", "-m", "--strict", "--universal-newlines"], &names[..]].concat());
     let expected = concat!(
         "   9  a.txt\n",
         "1400  b.txt\n",
@@ -44,7 +45,7 @@ fn the_pids_are_those_of_worker_processes() {
     assert!(!pids.contains(&u64::from(parent)) && (1..=2).contains(&pids.len()), "{pids:?}");
     assert_eq!(records.len(), 51);
     assert_eq!(records[50]["characters"], 49 * 50 / 2);
-    let ran = place.run(&["count", "--pids", "07"]);
+    let ran = place.run(&["count", "-m", "--pids", "07"]);
     let line: Vec<&str> = ran.stdout.lines().next().expect("a line").split_whitespace().collect();
     assert_eq!((line[0], line[1].parse::<u32>().is_ok(), line[2]), ("7", true, "07"));
 }
@@ -55,8 +56,8 @@ fn folders_are_counted_with_their_sub_folders_if_asked() {
     place.write("in/a", "1");
     place.write("in/sub/b", "22");
     place.write("in/.git/c", "333");
-    assert_eq!(place.run(&["count", "in"]).stdout, "1  in/a\n1  total of 1 file\n");
-    let ran = place.run(&["count", "-r", "in"]);
+    assert_eq!(place.run(&["count", "-m", "in"]).stdout, "1  in/a\n1  total of 1 file\n");
+    let ran = place.run(&["count", "-m", "-r", "in"]);
     assert_eq!(ran.stdout, "1  in/a\n2  in/sub/b\n3  total of 2 files\n");
     assert_eq!(ran.code, 0);
 }
@@ -67,7 +68,7 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
     for n in 0..5000 {
         place.write(format!("{n:04}"), "x");
     }
-    let mut running = place.start(&["count"]);
+    let mut running = place.start(&["count", "-m"]);
     assert_eq!(running.stdout_line(), "   1  0000\n");
     running.close_stdout();
     let ran = running.finish();

@@ -114,7 +114,20 @@ fn the_log_tells_everything_of_every_input() {
 fn a_worker_that_dies_is_in_the_log_and_so_is_the_next_attempt() {
     let place = Place::new();
     File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
-    let flags = ["count", "big", "--log", "l", "--timeout", "50ms", "--retries", "1", "--retry-on", "timed-out"];
+    let flags = [
+        "count",
+        "big",
+        "--chunk-size",
+        "none",
+        "--log",
+        "l",
+        "--timeout",
+        "50ms",
+        "--retries",
+        "1",
+        "--retry-on",
+        "timed-out",
+    ];
     assert_eq!(place.run(&flags).code, 1);
     let records = records(&place, "l");
     let attempts: Vec<&Value> = of_kind(&records, "input_begun").iter().map(|record| &record["attempt"]).collect();
@@ -128,7 +141,20 @@ fn a_worker_that_dies_is_in_the_log_and_so_is_the_next_attempt() {
     );
     assert!(end["run_ns"].as_u64().is_some_and(|ns| ns >= 50_000_000) && end["peak_memory"].is_u64(), "{end}");
     // Of deaths only such as were asked for are tried again.
-    let flags = ["count", "big", "--log", "m", "--timeout", "50ms", "--retries", "1", "--retry-on", "died"];
+    let flags = [
+        "count",
+        "big",
+        "--chunk-size",
+        "none",
+        "--log",
+        "m",
+        "--timeout",
+        "50ms",
+        "--retries",
+        "1",
+        "--retry-on",
+        "died",
+    ];
     assert_eq!(place.run(&flags).code, 1);
     assert_eq!(of_kind(&self::records(&place, "m"), "input_ended")[0]["attempt"], 1);
 }
@@ -175,7 +201,7 @@ fn a_torn_last_line_is_passed_over() {
     for name in ["a", "b", "c"] {
         place.write(name, name);
     }
-    let args = ["count", "a", "b", "c", "-j", "1", "--log", "l", "--resume"];
+    let args = ["count", "-m", "a", "b", "c", "-j", "1", "--log", "l", "--resume"];
     assert_eq!(place.run(&args).code, 0);
     let whole = fs::read(place.path("l")).expect("log");
     let text = String::from_utf8(whole.clone()).expect("text");
@@ -245,7 +271,7 @@ fn other_options_make_everything_anew() {
     assert_eq!(run(&["--blur", "0.1"]), none);
     assert_eq!(run(&["--blur", "0.1"]), [skipped(2)]);
     assert_eq!(run(&["--blur", "0.1", "-o", "other"]), none);
-    let ran = place.run(&["count", "a.jpg", "--log", "l", "--resume"]);
+    let ran = place.run(&["count", "--strict", "a.jpg", "--log", "l", "--resume"]);
     assert_eq!((ran.code, ran.summary().len()), (1, 2), "another job: {ran:?}");
 }
 
@@ -255,18 +281,18 @@ fn counts_that_are_skipped_are_part_of_the_total() {
     place.write("in/a", "12345");
     place.write("in/b", "123");
     place.write("in/latin1", b"caf\xe9");
-    let full = place.run(&["count", "in"]);
-    let args = ["count", "in", "--log", "in/run.log", "--resume"];
+    let full = place.run(&["count", "-m", "--strict", "in"]);
+    let args = ["count", "-m", "--strict", "in", "--log", "in/run.log", "--resume"];
     let first = place.run(&args);
     assert_eq!((first.code, &first.stdout), (1, &full.stdout));
     place.write("in/c", "1");
-    let full = place.run(&["count", "in/a", "in/b", "in/c", "in/latin1"]);
+    let full = place.run(&["count", "-m", "--strict", "in/a", "in/b", "in/c", "in/latin1"]);
     // The log is in the folder now, and is not counted.
     let second = place.run(&args);
     let squeezed = |text: &str| text.lines().map(|line| format!("{}\n", line.trim_start())).collect::<String>();
     assert_eq!((second.code, squeezed(&second.stdout)), (1, squeezed(&full.stdout)));
     assert_eq!(second.summary(), ["1 file counted", "1 failed: 1 not UTF-8", &skipped(2)]);
-    let third = place.run(&["count", "in", "--log", "in/run.log", "--resume", "--json", "--pids"]);
+    let third = place.run(&["count", "-m", "--strict", "in", "--log", "in/run.log", "--resume", "--json", "--pids"]);
     let records = third.records();
     assert_eq!((&records[0]["characters"], records[0]["pid"].is_u64()), (&json!(5), true));
     assert_eq!((&records[4]["characters"], &records[4]["unchanged"]), (&json!(9), &json!(3)));
@@ -292,11 +318,11 @@ fn a_file_that_is_no_log_is_left_alone() {
     let message = "procpool: --resume needs a log that can be read again, and /dev/null is not a file\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (2, message));
     // A line in the middle that is no record: this file cannot be trusted.
-    assert_eq!(place.run(&["count", "a.jpg", "--log", "l"]).code, 1);
+    assert_eq!(place.run(&["count", "--strict", "a.jpg", "--log", "l"]).code, 1);
     let log = place.path("l");
     OpenOptions::new().append(true).open(&log).and_then(|mut file| file.write_all(b"junk\n")).expect("append");
     let before = fs::read(&log).expect("log");
-    let ran = place.run(&["count", "a.jpg", "--log", "l", "--resume"]);
+    let ran = place.run(&["count", "--strict", "a.jpg", "--log", "l", "--resume"]);
     assert_eq!(ran.code, 2);
     assert!(
         ran.stderr.starts_with("procpool: cannot use the log l: line ")
@@ -334,7 +360,7 @@ fn a_log_that_cannot_be_written_ends_but_not_the_run() {
     let place = Place::new();
     place.write("a", "1");
     place.write("b", "22");
-    let ran = place.run(&["count", "a", "b", "--log", "/dev/full"]);
+    let ran = place.run(&["count", "-m", "a", "b", "--log", "/dev/full"]);
     assert_eq!(ran.stdout, "1  a\n2  b\n3  total of 2 files\n");
     assert_eq!(ran.failures(), ["procpool: cannot write to the log /dev/full: No space left on device; it ends here"]);
     assert_eq!((ran.code, ran.summary()), (1, vec!["2 files counted".to_owned()]));

@@ -75,7 +75,7 @@ fn a_low_limit_of_descriptors_is_raised() {
         place.write(format!("{n:03}"), "x");
     }
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -Sn 40; exec \"$@\"", "sh", BINARY, "count", "-j", "4"]);
+    command.args(["-c", "ulimit -Sn 40; exec \"$@\"", "sh", BINARY, "count", "-m", "-j", "4"]);
     let ran = place.start_command(command).finish();
     assert_eq!((ran.code, ran.summary()), (0, vec!["500 files counted".to_owned()]));
     assert!(ran.stdout.ends_with("500  total of 500 files\n"));

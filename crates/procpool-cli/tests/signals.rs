@@ -19,7 +19,7 @@ fn in_the_middle(place: &Place) -> Running {
     place.write("small", "12345");
     File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
     place.write("later", "123");
-    let mut running = place.start(&["count", "-j", "1", "small", "big", "later"]);
+    let mut running = place.start(&["count", "-m", "-j", "1", "small", "big", "later"]);
     assert_eq!(running.stdout_line().trim(), "5  small");
     running.worker_reading(&place.path("big"));
     running
@@ -96,7 +96,7 @@ fn a_file_that_takes_too_long_fails_alone() {
     let place = Place::new();
     File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
     place.write("small", "123");
-    let ran = place.run(&["count", "-j", "1", "--timeout", "300ms", "big", "small"]);
+    let ran = place.run(&["count", "-m", "-j", "1", "--timeout", "300ms", "big", "small"]);
     let lines: Vec<&str> = ran.stdout.lines().map(str::trim).collect();
     assert_eq!(lines, ["0  big", "3  small", "3  total of 2 files"]);
     assert_eq!(ran.failures().len(), 1);

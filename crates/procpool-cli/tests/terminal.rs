@@ -63,7 +63,7 @@ fn run(no_color: &str) -> String {
     let place = Place::new();
     File::create(place.path("big")).and_then(|file| file.set_len(1 << 40)).expect("a file of holes");
     place.write("small", "12345");
-    let args = ["count", "-j", "1", "none", "big", "small"];
+    let args = ["count", "-m", "-j", "1", "none", "big", "small"];
     let (mut terminal, running) = Terminal::start(&place, &args, no_color);
     running.worker_reading(&place.path("big"));
     terminal.wait_for("1/3  ");

@@ -1,16 +1,19 @@
 //! What all jobs share: finding inputs, writing outputs, reporting, signals. A job adds what it does with one file.
 
 pub(crate) mod bar;
+pub(crate) mod blocks;
 pub(crate) mod clock;
 pub(crate) mod exit;
 pub(crate) mod failure;
+pub(crate) mod feed;
 pub(crate) mod inputs;
 pub(crate) mod interrupt;
+pub(crate) mod lists;
 pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod outputs;
 pub(crate) mod past;
-#[allow(dead_code, reason = "jobs over text files are to use it")]
+pub(crate) mod pieces;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod report;

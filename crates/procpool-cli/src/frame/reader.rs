@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
+use serde::{Deserialize, Serialize};
 
 use super::failure::{Cause, JobError};
 use super::inputs::rewind;
@@ -19,7 +20,7 @@ const PIECE: usize = 1 << 16;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How the contents of a file are packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Packing {
     /// One or more members as RFC 1952 has them.
     Gzip,
@@ -46,6 +47,27 @@ impl Packing {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Packing::Zstd),
             _ => None,
         }
+    }
+}
+
+/// How the files of a run are read as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TextPlan {
+    /// Read what is packed as if it were not.
+    pub unpack: bool,
+    /// How many bytes of a file a worker is given at a time; `None` for whole files.
+    pub chunk: Option<u64>,
+}
+
+impl TextPlan {
+    /// How the name of a file promises that it is packed.
+    pub(crate) fn packing(&self, path: &Path) -> Option<Packing> {
+        Packing::by_name(path).filter(|_| self.unpack)
+    }
+
+    /// The length of the pieces of a file. What is packed can only be read from its start.
+    pub(crate) fn piece_len(&self, packing: Option<Packing>) -> Option<u64> {
+        self.chunk.filter(|_| packing.is_none())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procpool::{Kind, Pool, Sandbox, SharedFile, TaskOptions};
 use rustix::process::{Resource, Rlimit};
@@ -15,11 +15,13 @@ use serde_json::Value;
 use super::bar::Bar;
 use super::exit;
 use super::failure::{Cause, JobError, reason};
-use super::inputs::{self, Stamp, file_id};
+use super::feed::{Fed, Feed};
+use super::inputs::file_id;
 use super::interrupt::{Interruptible, Interrupts};
 use super::log::{LogFile, LogPlan};
 use super::names;
 use super::past::Past;
+use super::pieces::{Allowance, Assembly, Part, Piece};
 use super::record::Record;
 use super::report::{OutputError, Reporter, Style, Words, note, output_failure};
 use super::stream::{Event, Stream, Task};
@@ -130,6 +132,19 @@ pub(crate) trait Job {
     /// What a worker gets for an open input.
     fn task(input: SharedFile, plan: &Self::Plan) -> Self::Task;
 
+    /// How many bytes the pieces have that the input may be cut into; `None` if it may not.
+    fn piece_len(_plan: &Self::Plan) -> Option<u64> {
+        None
+    }
+
+    /// What a worker gets for a piece of an input, whose file is open for it alone.
+    fn piece(input: SharedFile, plan: &Self::Plan, _piece: Piece) -> Self::Task {
+        Self::task(input, plan)
+    }
+
+    /// Puts what was made of the next piece to what was made of those before.
+    fn join(_made: &mut Self::Made, _next: Self::Made) {}
+
     /// Where the output goes, if there is one.
     fn output(_plan: &Self::Plan) -> Option<&Path> {
         None
@@ -163,23 +178,12 @@ pub(crate) trait Job {
     }
 }
 
-/// What the feed of a pool has done so far.
-#[derive(Default)]
-struct Fed {
-    /// The number of the input of each task.
-    inputs: Vec<usize>,
-    /// The inputs that could not be opened.
-    refused: Vec<(usize, JobError)>,
-}
-
 /// How an input has ended.
 enum Ended<D> {
     Done(D),
     /// It was done by an earlier run and is as it was.
     Unchanged(D),
     Failed(JobError),
-    /// It was cancelled.
-    NotBegun,
 }
 
 /// Runs `work` over `items` in a pool and reports in the order of the items. Returns the exit code.
@@ -207,7 +211,8 @@ where
     let mut ended: BTreeMap<usize, Ended<J::Done>> = recall::<J>(&past, &items);
     drop(past);
     let unchanged = ended.len();
-    let to_do = items.iter().enumerate().filter(|(n, item)| item.plan.is_ok() && !ended.contains_key(n)).count();
+    let to_do = items.iter().enumerate().filter(|(n, _)| !ended.contains_key(n)).map(|(_, item)| item);
+    let to_do = tasks_at_most::<J>(to_do, context.pool.workers);
     let stream = Arc::new(Stream::new(log));
     let words = job.words();
     stream.tell(&Event::RunStarted { job: words.job, options: &options, inputs: items.len(), skipped, unchanged });
@@ -220,38 +225,24 @@ where
     let mut report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
     let writing = Arc::new(Mutex::new(()));
+    let pause = Arc::new(Mutex::new(Pause::default()));
     interrupts.set(Box::new(Running {
         pool: Arc::clone(&pool),
         bar: report.bar(),
         cleanup: Arc::clone(&cleanup),
         writing: Arc::clone(&writing),
+        pause: Arc::clone(&pause),
         silent: context.style.quiet,
     }));
     let done_before: Vec<usize> = ended.keys().copied().collect();
     let fed = RefCell::new(Fed::default());
-    let mut unopened = items.iter().enumerate();
-    let feed = std::iter::from_fn(|| {
-        loop {
-            if interrupts.stopping() {
-                return None;
-            }
-            let (index, item) = unopened.next()?;
-            let Ok(plan) = &item.plan else { continue };
-            if done_before.binary_search(&index).is_ok() {
-                continue;
-            }
-            let opened = inputs::open(&item.path);
-            let mut fed = fed.borrow_mut();
-            match opened {
-                Ok(file) => {
-                    fed.inputs.push(index);
-                    stream.fed(&item.path, file.metadata().ok().map(|found| Stamp::of(&found)));
-                    return Some(J::task(file.into(), plan));
-                }
-                Err(error) => fed.refused.push((index, error)),
-            }
-        }
-    });
+    let stopping = || interrupts.stopping();
+    let mut feed = Feed::<J>::new(&items, &done_before, &stopping, &stream, &fed);
+    let allowance = || Allowance {
+        timeout: context.pool.timeout,
+        cpu_time: context.pool.cpu_time,
+        pause: pause.lock().unwrap_or_else(PoisonError::into_inner).length,
+    };
     let keep = |index: usize, made: J::Made| match &items[index].plan {
         Ok(plan) => {
             let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +264,15 @@ where
             ended.insert(index, end(index, Err(error.clone()), Task::default()));
         }
     }
-    let mut outcomes = pool.map_unordered(work, feed).chunk_size(1);
+    // The pieces of the inputs that have begun, and how many pieces those have that are fed to the end.
+    let mut begun: BTreeMap<usize, Assembly<J::Made>> = BTreeMap::new();
+    let mut whole: BTreeMap<usize, u64> = BTreeMap::new();
+    // What was taken back because the run is to stop.
+    let mut taken_back: Vec<(usize, Piece)> = Vec::new();
+    // Tasks of the feed's earlier rounds.
+    let mut before = 0;
+    let timed = move |task: J::Task| timed(work, task);
+    let mut outcomes = pool.map_unordered(timed, feed.by_ref()).chunk_size(1);
     let (mut told, mut over, mut log_is_whole) = (0, false, true);
     let reported = loop {
         if let Some(error) = stream.lost_log() {
@@ -293,7 +292,7 @@ where
                     report.unchanged(path, &line, record)
                 }
                 (Some(Ended::Failed(error)), _) => report.failed(path, &error, job.failed(path).as_deref()),
-                (Some(Ended::NotBegun) | None, _) | (_, Err(_)) => {
+                (None, _) | (_, Err(_)) => {
                     stream.tell(&Event::NotBegun);
                     Ok(())
                 }
@@ -307,19 +306,64 @@ where
         if interrupts.aborting() {
             interrupts.wait_for_exit();
         }
-        over = outcome.is_none();
-        let refused: Vec<(usize, JobError)> = fed.borrow_mut().refused.drain(..).collect();
-        ended.extend(refused.into_iter().map(|(index, error)| (index, end(index, Err(error), Task::default()))));
-        if let Some((number, outcome)) = outcome {
-            // An error of the pool as a whole may come before any task.
-            let index = fed.borrow().inputs.get(number).copied().unwrap_or(told);
-            let task = stream.take_task(number);
-            let how = match outcome {
-                Ok(made) => end(index, made.and_then(|made| keep(index, made)), task),
-                Err(error) if error.kind() == Kind::Cancelled => Ended::NotBegun,
-                Err(error) => end(index, Err(JobError::from(&error)), task),
-            };
-            ended.insert(index, how);
+        let of_input = |index: usize, begun: &mut BTreeMap<usize, Assembly<J::Made>>| {
+            let assembly = begun.remove(&index).unwrap_or_default();
+            let task = assembly.task.clone();
+            end(index, assembly.outcome().and_then(|made| keep(index, made)), task)
+        };
+        match outcome {
+            Some((number, outcome)) => {
+                let number = before + number;
+                // An error of the pool as a whole may come before any task.
+                let at = fed.borrow().tasks.get(number).copied();
+                let (index, piece) = at.unwrap_or((told, Piece::WHOLE));
+                let task = stream.take_task(number);
+                let outcome = match outcome {
+                    Err(error) if error.kind() == Kind::Cancelled => None,
+                    Err(error) => Some(Err(JobError::from(&error))),
+                    Ok(made) => Some(made),
+                };
+                if let Some(outcome) = outcome {
+                    let assembly = begun.entry(index).or_default();
+                    if !assembly.add(piece.number, outcome, task, allowance(), J::join) {
+                        fed.borrow_mut().lost.insert(index);
+                    }
+                    if at.is_none() || whole.get(&index) == Some(&assembly.ended()) {
+                        ended.insert(index, of_input(index, &mut begun));
+                    }
+                } else {
+                    taken_back.push((index, piece));
+                }
+            }
+            None => {
+                drop(outcomes);
+                before = fed.borrow().tasks.len();
+                taken_back.sort_unstable_by_key(|(index, piece)| (*index, piece.number));
+                let to_finish = |index| begun.get(&index).is_some_and(|assembly| !assembly.is_lost());
+                let more = interrupts.stopping() && feed.finish(std::mem::take(&mut taken_back), to_finish);
+                outcomes = pool.map_unordered(timed, feed.by_ref()).chunk_size(1);
+                over = !more;
+            }
+        }
+        let Fed { refused, broken, whole: at_end, .. } = &mut *fed.borrow_mut();
+        for (index, error) in refused.drain(..) {
+            ended.insert(index, end(index, Err(error), Task::default()));
+        }
+        for (index, piece, error) in broken.drain(..) {
+            begun.entry(index).or_default().add(piece.number, Err(error), Task::default(), allowance(), J::join);
+        }
+        for (index, pieces) in at_end.drain(..) {
+            whole.insert(index, pieces);
+            if begun.get(&index).is_some_and(|assembly| assembly.ended() == pieces) {
+                ended.insert(index, of_input(index, &mut begun));
+            }
+        }
+        if over {
+            // What is left was stopped, or has lost a piece.
+            let lost: Vec<usize> = begun.iter().filter(|(_, found)| found.is_lost()).map(|(index, _)| *index).collect();
+            for index in lost {
+                ended.insert(index, of_input(index, &mut begun));
+            }
         }
     };
     drop(outcomes);
@@ -377,6 +421,36 @@ fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> BTreeMap<usize, Ended
     items.iter().enumerate().filter_map(done).collect()
 }
 
+/// How many tasks there are, but no more than `most` are counted.
+fn tasks_at_most<'a, J: Job>(items: impl Iterator<Item = &'a Item<J::Plan>>, most: usize) -> usize
+where
+    J::Plan: 'a,
+{
+    let mut tasks: u64 = 0;
+    for item in items {
+        let Ok(plan) = &item.plan else { continue };
+        tasks = tasks.saturating_add(match J::piece_len(plan) {
+            Some(len) => fs::metadata(&item.path).map_or(1, |found| found.len().div_ceil(len.max(1)).max(1)),
+            None => 1,
+        });
+        if tasks >= most as u64 {
+            return most;
+        }
+    }
+    tasks as usize
+}
+
+/// Does a task and says how long it took.
+fn timed<T, M>(work: impl Fn(T) -> Result<M, JobError>, task: T) -> Result<Part<M>, JobError> {
+    let cpu = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    };
+    let (begun, cpu_begun) = (Instant::now(), cpu());
+    let made = work(task)?;
+    Ok(Part { made, wall: begun.elapsed(), cpu: cpu().saturating_sub(cpu_begun) })
+}
+
 /// Every file that a worker is to get soon is open here: with many workers more of them than most systems begin with.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -401,7 +475,15 @@ struct Running {
     cleanup: Arc<dyn Fn() + Send + Sync>,
     /// Held while an output is written.
     writing: Arc<Mutex<()>>,
+    pause: Arc<Mutex<Pause>>,
     silent: bool,
+}
+
+/// When the workers were stopped last, and for how long.
+#[derive(Default)]
+struct Pause {
+    since: Option<Instant>,
+    length: Duration,
 }
 
 impl Interruptible for Running {
@@ -416,9 +498,13 @@ impl Interruptible for Running {
     fn pause(&self) {
         // Threads are stopped with this process.
         let _ = self.pool.pause();
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).since = Some(Instant::now());
     }
 
     fn resume(&self) {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.length = pause.since.take().map_or(pause.length, |since| since.elapsed());
+        drop(pause);
         self.pool.resume();
     }
 

@@ -68,6 +68,8 @@ pub(crate) enum Event<'a> {
 pub(crate) struct Task {
     /// The input.
     pub input: PathBuf,
+    /// It is a piece of the input, not the first.
+    pub is_later: bool,
     /// What the input was when it was opened.
     pub stamp: Option<Stamp>,
     /// How often it had been begun.
@@ -186,13 +188,13 @@ impl Stream {
         self.lock().state.clone()
     }
 
-    /// Notes that an input is handed to the pool as its next task.
-    pub(crate) fn fed(&self, input: &Path, stamp: Option<Stamp>) {
+    /// Notes that an input, or a further piece of it, is handed to the pool as its next task.
+    pub(crate) fn fed(&self, input: &Path, stamp: Option<Stamp>, is_first: bool) {
         if self.logged {
             let mut inner = self.lock();
             let number = inner.fed;
             inner.fed += 1;
-            inner.tasks.insert(number, Task { input: input.to_owned(), stamp, ..Task::default() });
+            inner.tasks.insert(number, Task { input: input.to_owned(), stamp, is_later: !is_first, ..Task::default() });
         }
     }
 
@@ -241,7 +243,7 @@ impl Inner {
             Pool::TasksQueued { .. } | Pool::TasksSent { .. } => {}
             &Pool::TasksBegun { first, count, attempt, worker, pid, .. } => {
                 for number in numbers(first, count) {
-                    let Some(task) = self.tasks.get(&number) else { continue };
+                    let Some(task) = self.tasks.get(&number).filter(|task| !task.is_later) else { continue };
                     let input = task.input.clone();
                     self.tell(clock, at_ns, &Event::InputBegun { input: &input, attempt, worker, pid });
                 }
@@ -249,9 +251,9 @@ impl Inner {
             &Pool::TasksEnded { first, count, attempt, worker, pid, queued_ns, run_ns, peak_memory, .. } => {
                 for number in numbers(first, count) {
                     let Some(task) = self.tasks.get_mut(&number) else { continue };
-                    let (input, stamp) = (std::mem::take(&mut task.input), task.stamp);
+                    let (input, is_later, stamp) = (std::mem::take(&mut task.input), task.is_later, task.stamp);
                     let (attempt, queued_ns) = (Some(attempt), Some(queued_ns));
-                    *task = Task { input, stamp, attempt, worker, pid, queued_ns, run_ns, peak_memory };
+                    *task = Task { input, is_later, stamp, attempt, worker, pid, queued_ns, run_ns, peak_memory };
                 }
             }
             event => self.tell(clock, at_ns, &Event::Pool(event)),

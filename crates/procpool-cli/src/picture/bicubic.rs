@@ -2,7 +2,7 @@
 
 use super::Pixels;
 use super::pixels::with_channels;
-use super::simd::vectorised;
+use crate::simd::vectorised;
 
 /// Half the width of the kernel, in pixels of the smaller picture.
 const SUPPORT: f64 = 2.0;

@@ -9,7 +9,7 @@
 
 use super::Pixels;
 use super::pixels::with_channels;
-use super::simd::vectorised;
+use crate::simd::vectorised;
 
 const PASSES: usize = 3;
 const HALF: u32 = 1 << 23;

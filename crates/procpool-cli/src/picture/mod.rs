@@ -30,7 +30,6 @@ mod orient;
 mod pixels;
 mod reduce;
 mod resize;
-mod simd;
 mod size;
 
 pub use error::PictureError;

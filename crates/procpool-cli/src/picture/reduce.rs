@@ -2,8 +2,8 @@
 //! `Image.reduce`.
 
 use super::pixels::with_channels;
-use super::simd::vectorised;
 use super::{Layout, Pixels};
+use crate::simd::vectorised;
 
 /// So many rows of bytes can be added up in 16 bits.
 const MAX_ROWS: usize = 257;

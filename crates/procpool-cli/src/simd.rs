@@ -9,6 +9,6 @@ static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 /// Runs `work` compiled for the best vector instructions of this processor (AVX2 where the
 /// compiler alone would have to make do with SSE2). `work` and all it calls must be inlined.
 #[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     dispatch!(*LEVEL, _simd => work())
 }
