@@ -9,6 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use encoding_rs::Encoding;
 
 use crate::frame::units::{Limit, box_size, bytes, duration};
+use crate::jobs::logs::Wanted;
+use crate::jobs::logs::filter;
+use crate::jobs::logs::time::Bound;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -32,6 +35,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum JobArgs {
     Thumbs(ThumbsArgs),
     Count(CountArgs),
+    Logs(LogsArgs),
     Bench(BenchArgs),
 }
 
@@ -158,6 +162,72 @@ pub(crate) struct CountArgs {
     /// Show the processes that counted each file
     #[arg(long)]
     pub pids: bool,
+
+    #[command(flatten)]
+    pub text: TextArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Statistics of web servers' access logs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procpool logs /var/log/nginx/access.log*    tables of what was asked, by whom
+  procpool logs -r logs/ --report report.html the same for a browser
+  procpool logs access.log --status 5xx --since 2026-11-20 --path '/api/**'
+  procpool logs app.log --format '$remote_addr [$time_local] \"$request\" $status'
+
+Formats: common and combined of Apache and nginx, with the virtual host in front
+or without; JSON lines of Caddy and nginx; W3C, as IIS and CloudFront write it;
+AWS ALB; or --format with what stands in nginx's log_format. Lines that are none
+of the format are counted, and the first of them are shown.")]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub inputs: InputArgs,
+
+    /// auto, common, combined, vhost, json, caddy, w3c, cloudfront, alb, or a format string of nginx
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = Wanted::parse)]
+    pub format: Wanted,
+
+    /// Only requests from this time on, such as 2026-11-21 or 2026-11-21T13:55; without a zone by the clock of the log
+    #[arg(long, value_name = "TIME", value_parser = Bound::parse)]
+    pub since: Option<Bound>,
+
+    /// Only requests before this time
+    #[arg(long, value_name = "TIME", value_parser = Bound::parse)]
+    pub until: Option<Bound>,
+
+    /// Only requests that ended so: 404, 5xx, 400-499; several with commas
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = filter::statuses)]
+    pub status: Vec<(u16, u16)>,
+
+    /// Only paths that match, without their queries; * stops at slashes, ** does not
+    #[arg(long, value_name = "GLOB", value_parser = path_pattern)]
+    pub path: Option<String>,
+
+    /// Take paths with their queries
+    #[arg(long)]
+    pub query: bool,
+
+    /// How many rows each table has
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub top: u32,
+
+    /// Print CSV: table,item,requests,bytes
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+
+    /// Also write a page for browsers, with charts
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 
     #[command(flatten)]
     pub text: TextArgs,
@@ -319,6 +389,10 @@ pub(crate) enum RetryOn {
     Died,
     TimedOut,
     OutOfMemory,
+}
+
+fn path_pattern(text: &str) -> Result<String, String> {
+    filter::path_pattern(text).map(|_| text.to_owned())
 }
 
 fn encoding(name: &str) -> Result<&'static Encoding, String> {

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     let code = match &plan.job {
         JobPlan::Thumbs(plan) => jobs::thumbs::thumbs(&context, plan),
         JobPlan::Count(plan) => jobs::count::count(&context, plan),
+        JobPlan::Logs(plan) => jobs::logs::logs(&context, plan),
         JobPlan::Bench(plan) => jobs::bench::bench(&context, plan),
     };
     code.into()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use procpool::Kind;
 
 use crate::args::{
-    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, PictureArgs, RetryOn, TextArgs,
+    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn, TextArgs,
     ThumbsArgs,
 };
 use crate::frame::lists;
@@ -19,7 +19,9 @@ use crate::frame::report::Style;
 use crate::frame::run::PoolPlan;
 use crate::frame::units::Limit;
 use crate::jobs::bench::BenchPlan;
-use crate::jobs::count::{CountPlan, Figure, Settings};
+use crate::jobs::count::{self, CountPlan, Figure};
+use crate::jobs::logs::filter::Filter;
+use crate::jobs::logs::{LogsPlan, Settings, Shape};
 use crate::jobs::thumbs::{Place, ThumbsPlan};
 use procpool_cli::picture::{Options, OutFormat};
 
@@ -30,6 +32,8 @@ pub(crate) enum JobPlan {
     Thumbs(ThumbsPlan),
     /// Count characters.
     Count(CountPlan),
+    /// Statistics of access logs.
+    Logs(LogsPlan),
     /// Measure.
     Bench(BenchPlan),
 }
@@ -51,7 +55,8 @@ pub(crate) struct Plan {
 pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
     match args {
         JobArgs::Thumbs(args) => thumbs(args),
-        JobArgs::Count(args) => count(args),
+        JobArgs::Count(args) => count_plan(args),
+        JobArgs::Logs(args) => logs(args),
         JobArgs::Bench(args) => Ok(bench(args)),
     }
 }
@@ -73,7 +78,7 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
-fn count(args: CountArgs) -> Result<Plan, String> {
+fn count_plan(args: CountArgs) -> Result<Plan, String> {
     let asked = [args.lines, args.words, args.characters, args.bytes];
     let chosen = |(figure, asked): (Figure, bool)| asked.then_some(figure);
     let figures: Vec<Figure> = Figure::ALL.into_iter().zip(asked).filter_map(chosen).collect();
@@ -85,11 +90,27 @@ fn count(args: CountArgs) -> Result<Plan, String> {
         figures: if figures.is_empty() { Figure::ALL.into() } else { figures },
         pids: args.pids,
         by_extension: args.by_extension,
-        settings: Settings {
+        settings: count::Settings {
             encoding: args.encoding.filter(|encoding| *encoding != encoding_rs::UTF_8),
             strict: args.strict,
             universal_newlines: args.universal_newlines,
         },
+    });
+    let pool = pool(&args.common, Limit::None, Limit::None, !args.sandbox.no_sandbox);
+    Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
+}
+
+fn logs(args: LogsArgs) -> Result<Plan, String> {
+    let recursive = args.inputs.recursive;
+    let filter = Filter { since: args.since, until: args.until, statuses: args.status, path: args.path };
+    let job = JobPlan::Logs(LogsPlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        text: text(&args.text),
+        settings: Settings { format: args.format, filter, with_query: args.query },
+        top: args.top as usize,
+        shape: if args.csv { Shape::Csv } else { Shape::Tables },
+        report: args.report,
     });
     let pool = pool(&args.common, Limit::None, Limit::None, !args.sandbox.no_sandbox);
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })

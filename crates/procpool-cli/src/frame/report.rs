@@ -88,7 +88,7 @@ impl Reporter {
             Ok(())
         } else if self.style.json {
             self.print(&record_of(path, true).and(record).line())
-        } else if self.bar.is_none() || self.words.lines_are_results {
+        } else if !line.is_empty() && (self.bar.is_none() || self.words.lines_are_results) {
             self.print(line)
         } else {
             Ok(())

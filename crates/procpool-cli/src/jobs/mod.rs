@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod count;
+pub(crate) mod logs;
 pub(crate) mod thumbs;
 
 use std::path::PathBuf;
