@@ -65,7 +65,7 @@ def lines(count, seed):
     def client():
         address = ".".join(str(rng.randint(1, 254)) for _ in range(4))
         if rng.random() < 0.1:
-            address = "2001:db8::" + format(rng.getrandbits(32), "x")
+            address = f"2001:db8::{rng.getrandbits(16):x}:{rng.getrandbits(16):x}"
         return address, rng.choice(BOTS) if rng.random() < 0.08 else browsers()
 
     # An address, and the agent that calls from there.

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -91,6 +91,42 @@ impl Place {
     }
 }
 
+/// What another program prints when it has run well; `None`, said aloud, where there is none such.
+pub(crate) fn other_program(mut command: Command, input: &[u8]) -> Option<Vec<u8>> {
+    let name = command.get_program().to_owned();
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("SKIPPED: there is no {} to compare with: {error}", name.display());
+            return None;
+        }
+    };
+    let mut to = child.stdin.take().expect("its input");
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || to.write_all(&input));
+    let output = child.wait_with_output().expect("its output");
+    let _ = writer.join().expect("writer");
+    assert!(output.status.success(), "{} failed", name.display());
+    Some(output.stdout)
+}
+
+/// The Python that tests are to use.
+pub(crate) fn python() -> Command {
+    Command::new(std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
+}
+
+/// Numbers that look random and are the same each time.
+pub(crate) struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `sides`.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % sides
+    }
+}
+
 pub(crate) fn sample_picture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images").join(name);
     fs::read(path).expect("sample picture")
@@ -125,7 +161,7 @@ impl Ran {
 }
 
 fn is_summary(line: &str) -> bool {
-    line.contains(" made in ") || line.contains(" counted in ")
+    [" made in ", " counted in ", " read in "].iter().any(|words| line.contains(words))
 }
 
 /// A run that is going on.

@@ -93,6 +93,12 @@ impl Tally {
                 rest = &rest[stretch.len()..];
                 continue;
             }
+            if vectorised(|| is_unprintable(stretch)) {
+                self.counts.characters += stretch.len() as u64;
+                self.counts.bytes += stretch.len() as u64;
+                rest = &rest[stretch.len()..];
+                continue;
+            }
             let mut at = 0;
             while at < stretch.len() {
                 match self.character(&rest[at..], 0) {
@@ -186,6 +192,12 @@ fn plain(text: &[u8], in_word: bool) -> Option<(u32, u32)> {
         strange |= stranges.iter().fold(0, |all, lane| all | lane);
     }
     (strange == 0).then_some((lines, words))
+}
+
+/// Whether a stretch is ASCII that cannot be printed and nothing else: holes of files are.
+#[inline(always)]
+fn is_unprintable(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, &byte| all & (byte < 0x80) & is_strange(byte))
 }
 
 #[inline(always)]
@@ -314,6 +326,8 @@ mod tests {
         assert_eq!(count(&plain), [10_000, 40_000, 310_000, 310_000]);
         let mixed = "aé\u{1}日 🦦x\n".repeat(10_000);
         assert_eq!(count(mixed.as_bytes()), [10_000, 20_000, 80_000, 140_000]);
+        let holes = [&b"a "[..], &[0; 50_000], b"b", &[0; 50_000], b"c"].concat();
+        assert_eq!(count(&holes), [0, 2, 100_004, 100_004]);
         let long_word = vec![b'x'; 100_000];
         assert_eq!(count(&long_word), [0, 1, 100_000, 100_000]);
     }
