@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use memchr::{memchr, memrchr};
 
+use super::ahead::Ahead;
 use super::failure::JobError;
 use super::pieces::Piece;
 use super::reader::{Contents, Packing, read_failure};
@@ -24,9 +25,31 @@ pub(crate) struct Block<'a> {
     pub is_cut: bool,
 }
 
+/// Where the bytes come from.
+enum Source {
+    Here(Contents),
+    Ahead(Ahead),
+}
+
+impl Source {
+    fn of(contents: Contents) -> Result<Source, JobError> {
+        match contents {
+            plain @ Contents::Plain(_) => Ok(Source::Here(plain)),
+            packed => Ahead::of(packed).map(Source::Ahead).map_err(|error| JobError::unreadable(&error)),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Source::Here(contents) => contents.read(buffer),
+            Source::Ahead(ahead) => ahead.read(buffer),
+        }
+    }
+}
+
 /// Reads a piece of a file.
 pub(crate) struct Blocks {
-    contents: Contents,
+    source: Source,
     /// The buffer: what was handed out, what is to be handed out, and room.
     buffer: Vec<u8>,
     /// What of the buffer holds bytes.
@@ -58,7 +81,7 @@ impl Blocks {
         let buffer = vec![0; len.max(1) + 1];
         let end = piece.end;
         Ok(Blocks {
-            contents,
+            source: Source::of(contents)?,
             buffer,
             filled: 0,
             given: 0,
@@ -130,7 +153,7 @@ impl Blocks {
     /// Reads until the buffer is full or there is no more.
     fn fill(&mut self) -> Result<(), JobError> {
         while self.filled < self.buffer.len() {
-            match self.contents.read(&mut self.buffer[self.filled..]) {
+            match self.source.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => {
                     self.at_end = true;
                     break;

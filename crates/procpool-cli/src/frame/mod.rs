@@ -1,5 +1,6 @@
 //! What all jobs share: finding inputs, writing outputs, reporting, signals. A job adds what it does with one file.
 
+pub(crate) mod ahead;
 pub(crate) mod bar;
 pub(crate) mod blocks;
 pub(crate) mod clock;

@@ -85,13 +85,14 @@ fn chart(section: &Section) -> String {
     const HEIGHT: f64 = 180.0;
     const LEFT: f64 = 64.0;
     let rows = &section.rows;
-    let most = rows.iter().map(|(_, traffic)| traffic.requests).max().unwrap_or(0).max(1);
+    let quarter = round_up(rows.iter().map(|(_, traffic)| traffic.requests).max().unwrap_or(0).div_ceil(4));
+    let most = quarter * 4;
     let step = (WIDTH - LEFT) / rows.len() as f64;
     let mut text =
         format!("<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}\">\n", HEIGHT + 24.0, section.title);
-    for quarter in 0..=4_u64 {
-        let y = HEIGHT - HEIGHT * quarter as f64 / 4.0 * 0.92;
-        let value = group(most * quarter / 4);
+    for line in 0..=4_u64 {
+        let y = HEIGHT - HEIGHT * line as f64 / 4.0 * 0.92;
+        let value = group(quarter * line);
         text += &format!("<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
         text += &format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>\n", LEFT - 6.0, y + 4.0);
     }
@@ -119,6 +120,17 @@ fn chart(section: &Section) -> String {
     text + "</svg>\n"
 }
 
+/// The next number that reads well: one digit, or two of which the second is a 5.
+fn round_up(number: u64) -> u64 {
+    let mut unit = 1;
+    while number / unit >= 100 {
+        unit *= 10;
+    }
+    let digits = number.div_ceil(unit);
+    let digits = if digits > 10 { digits.div_ceil(5) * 5 } else { digits.max(1) };
+    digits * unit
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
@@ -131,6 +143,11 @@ mod tests {
     use super::super::stats::Stats;
     use super::super::time;
     use super::*;
+
+    #[test]
+    fn axes_have_numbers_that_read_well() {
+        assert_eq!([0, 1, 7, 11, 86_127, 25_005, 100].map(round_up), [1, 1, 7, 15, 90_000, 30_000, 100]);
+    }
 
     #[test]
     fn what_a_log_says_is_text_and_nothing_else() {
