@@ -69,7 +69,8 @@ fn figures_are_the_same_however_a_log_is_shared_and_packed() {
     let mut parts = summary(&place, &["parts", "-j", "2"]);
     let mut expected = expected;
     for one in [&mut parts, &mut expected] {
-        ["malformed_samples", "done"].map(|key| one.as_object_mut().expect("an object").remove(key));
+        let object = one.as_object_mut().expect("an object");
+        object.retain(|key, _| !["malformed_samples", "done"].contains(&key.as_str()));
     }
     assert_eq!(parts, expected);
     // What an earlier run has read is part of the sum.

@@ -60,11 +60,9 @@ pub(crate) struct Allowance {
 /// The pieces of one input that have ended, until all have.
 #[derive(Debug)]
 pub(crate) struct Assembly<M> {
-    made: Option<M>,
-    /// How many pieces are part of `made`.
-    joined: u64,
-    /// Those that wait for one before them.
-    waiting: BTreeMap<u64, M>,
+    /// What was made of pieces that follow each other, by the number of the first, with the number behind the last. Neighbours
+    /// are joined at once, so there are no more of them than pieces in work.
+    runs: BTreeMap<u64, (u64, M)>,
     /// How many pieces have ended, well or not.
     ended: u64,
     /// The failure of the first piece that failed.
@@ -78,9 +76,7 @@ pub(crate) struct Assembly<M> {
 impl<M> Default for Assembly<M> {
     fn default() -> Self {
         Assembly {
-            made: None,
-            joined: 0,
-            waiting: BTreeMap::new(),
+            runs: BTreeMap::new(),
             ended: 0,
             error: None,
             wall: Duration::ZERO,
@@ -107,14 +103,7 @@ impl<M> Assembly<M> {
                 // What is shorter than the pause did not go through it.
                 self.wall += part.wall.checked_sub(allowance.pause).unwrap_or(part.wall);
                 self.cpu += part.cpu;
-                self.waiting.insert(number, part.made);
-                while let Some(next) = self.waiting.remove(&self.joined) {
-                    match &mut self.made {
-                        Some(made) => join(made, next),
-                        None => self.made = Some(next),
-                    }
-                    self.joined += 1;
-                }
+                self.put(number, part.made, join);
                 if let Some(error) = self.overdrawn(allowance) {
                     self.error.get_or_insert((u64::MAX, error));
                 }
@@ -127,9 +116,26 @@ impl<M> Assembly<M> {
         }
         if self.error.is_some() {
             // Nobody will ask for what was made.
-            (self.made, self.waiting) = (None, BTreeMap::new());
+            self.runs = BTreeMap::new();
         }
         !self.is_lost()
+    }
+
+    fn put(&mut self, number: u64, made: M, join: impl Fn(&mut M, M)) {
+        let before = self.runs.range(..number).next_back().filter(|(_, run)| run.0 == number).map(|(first, _)| *first);
+        let (first, mut made) = match before.and_then(|first| self.runs.remove_entry(&first)) {
+            Some((first, (_, mut before))) => {
+                join(&mut before, made);
+                (first, before)
+            }
+            None => (number, made),
+        };
+        let mut end = number + 1;
+        if let Some((after, next)) = self.runs.remove(&end) {
+            join(&mut made, next);
+            end = after;
+        }
+        self.runs.insert(first, (end, made));
     }
 
     /// A single piece is held to the limits by the pool.
@@ -174,10 +180,10 @@ impl<M> Assembly<M> {
     }
 
     /// What came of it all.
-    pub(crate) fn outcome(self) -> Result<M, JobError> {
-        match (self.error, self.made) {
+    pub(crate) fn outcome(mut self) -> Result<M, JobError> {
+        match (self.error, self.runs.remove(&0)) {
             (Some((_, error)), _) => Err(error),
-            (None, Some(made)) => Ok(made),
+            (None, Some((_, made))) => Ok(made),
             (None, None) => Err(JobError::new(Cause::Pool, "came back from the workers without a result")),
         }
     }
@@ -221,6 +227,16 @@ mod tests {
             let parts = order.map(|n| (n, part(["a", "b", "c"][n as usize], 1)));
             assert_eq!(assemble(parts.into(), Allowance::default()), Ok("abc".into()));
         }
+    }
+
+    #[test]
+    fn what_waits_for_one_piece_is_one_run() {
+        let mut assembly = Assembly::default();
+        for n in (1..1000).rev().chain([0]) {
+            assembly.add(n, part("x", 1), Task::default(), Allowance::default(), |all, next| all.push_str(&next));
+            assert_eq!(assembly.runs.len(), 1);
+        }
+        assert_eq!(assembly.outcome().map(|made| made.len()), Ok(1000));
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn tables_of_width(summary: &Summary, width: usize) -> String {
             let bar = bar(traffic.requests, most, 16);
             let share = share(traffic.requests, total);
             let bytes = show_bytes(traffic.bytes);
-            let front = format!("{:>digits$}  {share:>7}  {bytes:>9}  {bar:<16}  ", group(traffic.requests));
+            let front = format!("{:>digits$}  {share:>8}  {bytes:>10}  {bar:<16}  ", group(traffic.requests));
             let room = width.saturating_sub(front.chars().count()).max(20);
             text += front.as_str();
             text += &cut(name, room);
@@ -341,24 +341,19 @@ Response times      mean 1.5 ms, p50 1.5 ms, p90 1.5 ms, p99 1.5 ms, p99.9 1.5 m
 Malformed lines     1
 
 Status classes
-       4  100.00 %    4.0 KiB  ████████████████  2xx
+       4  100.00 %     4.0 KiB  ████████████████  2xx
 
 Statuses
-       4  100.00 %    4.0 KiB  ████████████████  200
+       4  100.00 %     4.0 KiB  ████████████████  200
 
 Methods
-       4  100.00 %    4.0 KiB  ████████████████  GET
+       4  100.00 %     4.0 KiB  ████████████████  GET
 
 Paths
-       3  75.00 %    3.0 KiB  ████████████████  /\\x1b[31m
-       1  25.00 %    1.0 KiB  █████▍            /a,\"b\"
+       3   75.00 %     3.0 KiB  ████████████████  /\\x1b[31m
+       1   25.00 %     1.0 KiB  █████▍            /a,\"b\"
 ";
-        assert!(
-            text.replace("  75", " 75")
-                .replace("  25", " 25")
-                .starts_with(&expected.replace("  75", " 75").replace("  25", " 25")),
-            "{text}"
-        );
+        assert!(text.starts_with(expected), "{text}");
         assert!(text.ends_with("Malformed lines, the first 1 of 1\na.log, byte 7: \\x01junk"), "{text}");
     }
 
