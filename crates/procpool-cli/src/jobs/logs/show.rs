@@ -201,7 +201,7 @@ fn bar(value: u64, most: u64, width: u64) -> String {
     let eighths =
         if most == 0 { 0 } else { (u128::from(value) * u128::from(width) * 8).div_ceil(u128::from(most)) as usize };
     let mut bar = "█".repeat(eighths / 8);
-    bar.extend(["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8].chars());
+    bar.push_str(["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]);
     bar
 }
 
@@ -218,7 +218,7 @@ pub(super) fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

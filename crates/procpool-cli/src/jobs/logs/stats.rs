@@ -279,9 +279,9 @@ mod tests {
             .map(|n: usize| Entry {
                 client: clients[n % 3].as_bytes(),
                 agent: agents[n / 3 % 3].as_bytes(),
-                path: if n % 5 == 0 { b"/a?x" } else { b"/b" },
+                path: if n.is_multiple_of(5) { b"/a?x" } else { b"/b" },
                 method: b"GET",
-                status: if n % 7 == 0 { 404 } else { 200 },
+                status: if n.is_multiple_of(7) { 404 } else { 200 },
                 bytes: n as u64,
                 time: time::unix(86_400.0 * 20_000.0 + n as f64 * 600.0),
                 micros: Some(n as u64),

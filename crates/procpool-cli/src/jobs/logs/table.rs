@@ -257,7 +257,9 @@ mod tests {
                 if reversed {
                     part.reverse();
                 }
-                part.iter().for_each(|text| drop(table.note(text.as_bytes(), 1)));
+                for text in part {
+                    table.note(text.as_bytes(), 1);
+                }
                 whole.add(&table);
             }
             assert!(whole.is_sample());
