@@ -34,7 +34,7 @@ def rows(place):
         flags = ["--log-format=COMBINED", "--no-global-config", "--no-progress", "-o", place.folder / "goaccess.json"]
         logs["goaccess"] = ["goaccess", log, *flags]
         piped = subprocess.list2cmdline(map(str, flags))
-        gz["zcat | goaccess"] = f"zcat {packed} | goaccess - {piped}"
+        gz["zcat, goaccess"] = f"zcat {packed} | goaccess - {piped}"
     million = f"{LINES / 1e6:.1f} million lines, {size / 1e6:.0f} MB"
     return [
         Row(f"lines, words, characters of {million}", size, count, {"LC_ALL": "C.UTF-8"}),

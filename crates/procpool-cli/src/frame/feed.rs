@@ -196,3 +196,123 @@ impl<J: Job> Iterator for Feed<'_, J> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use procpool::SharedFile;
+
+    use super::super::record::Record;
+    use super::super::report::Words;
+    use super::*;
+
+    /// Hands out pieces of four bytes.
+    struct Fours;
+
+    impl Job for Fours {
+        type Plan = ();
+        type Task = (SharedFile, Piece);
+        type Made = ();
+        type Done = ();
+
+        fn task(input: SharedFile, (): &()) -> (SharedFile, Piece) {
+            (input, Piece::WHOLE)
+        }
+
+        fn piece_len((): &()) -> Option<u64> {
+            Some(4)
+        }
+
+        fn piece(input: SharedFile, (): &(), piece: Piece) -> (SharedFile, Piece) {
+            (input, piece)
+        }
+
+        fn keep((): &(), (): ()) -> Result<(), JobError> {
+            Ok(())
+        }
+
+        fn words(&self) -> Words {
+            Words { job: "fours", one: "", many: "", done: "", lines_are_results: false, place: None }
+        }
+
+        fn options(&self) -> Record {
+            Record::default()
+        }
+
+        fn done(&mut self, _: &Path, (): &(), (): &()) -> (String, Record) {
+            Default::default()
+        }
+    }
+
+    fn items(paths: &[&Path]) -> Vec<Item<()>> {
+        paths.iter().map(|path| Item { path: PathBuf::from(path), plan: Ok(()) }).collect()
+    }
+
+    #[test]
+    fn inputs_are_cut_one_after_the_other() {
+        let folder = tempfile::tempdir().expect("folder");
+        let [a, b, gone] = ["a", "b", "gone"].map(|name| folder.path().join(name));
+        fs::write(&a, "123456789").expect("file");
+        fs::write(&b, "").expect("file");
+        let items = items(&[&a, &gone, &b]);
+        let (stream, fed) = (Stream::new(None), RefCell::default());
+        let never = || false;
+        let feed = Feed::<Fours>::new(&items, &[], &never, &stream, &fed);
+        let pieces: Vec<(u64, u64)> = feed.map(|(_, piece)| (piece.start, piece.end)).collect();
+        assert_eq!(pieces, [(0, 4), (4, 8), (8, u64::MAX), (0, u64::MAX)]);
+        let fed = fed.into_inner();
+        assert_eq!(
+            fed.tasks.iter().map(|(index, piece)| (*index, piece.number)).collect::<Vec<_>>(),
+            [(0, 0), (0, 1), (0, 2), (2, 0)]
+        );
+        assert_eq!(fed.whole, [(0, 3), (2, 1)]);
+        assert_eq!(fed.refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_between_two_pieces_is_lost_and_one_that_was_shortened_ends() {
+        let folder = tempfile::tempdir().expect("folder");
+        let [a, b, other] = ["a", "b", "other"].map(|name| folder.path().join(name));
+        fs::write(&a, "123456789").expect("file");
+        fs::write(&b, "123456789").expect("file");
+        let items = items(&[&a, &b]);
+        let (stream, fed) = (Stream::new(None), RefCell::default());
+        let never = || false;
+        let mut feed = Feed::<Fours>::new(&items, &[], &never, &stream, &fed);
+        assert!(feed.next().is_some());
+        fs::write(&other, "987654321").expect("file");
+        fs::rename(&other, &a).expect("rename");
+        let next = feed.next().expect("the next file");
+        assert_eq!(next.1.number, 0);
+        fs::write(&b, "123").expect("file");
+        assert!(feed.next().is_none());
+        let fed = fed.into_inner();
+        let broken: Vec<&str> = fed.broken.iter().map(|(_, _, error)| error.message.as_str()).collect();
+        assert_eq!(broken, ["was replaced while it was being read"]);
+        assert_eq!(fed.whole, [(0, 2), (1, 1)]);
+    }
+
+    #[test]
+    fn a_run_that_stops_finishes_what_has_begun() {
+        let folder = tempfile::tempdir().expect("folder");
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        fs::write(&a, "123456789").expect("file");
+        fs::write(&b, "123456789").expect("file");
+        let items = items(&[&a, &b]);
+        let (stream, fed) = (Stream::new(None), RefCell::default());
+        let stopping = std::cell::Cell::new(false);
+        let stop = || stopping.get();
+        let mut feed = Feed::<Fours>::new(&items, &[], &stop, &stream, &fed);
+        assert!(feed.next().is_some() && feed.next().is_some());
+        stopping.set(true);
+        assert!(feed.next().is_none());
+        let taken_back = vec![(0, Piece { number: 1, start: 4, end: 8 })];
+        assert!(feed.finish(taken_back.clone(), |index| index == 0));
+        let numbers: Vec<u64> = feed.by_ref().map(|(_, piece)| piece.number).collect();
+        assert_eq!(numbers, [1, 2]);
+        assert!(!feed.finish(taken_back, |_| false));
+        assert!(feed.next().is_none());
+    }
+}

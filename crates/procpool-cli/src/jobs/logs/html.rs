@@ -84,20 +84,22 @@ fn chart(section: &Section) -> String {
     const WIDTH: f64 = 1000.0;
     const HEIGHT: f64 = 180.0;
     const LEFT: f64 = 64.0;
+    /// Half a name.
+    const RIGHT: f64 = 30.0;
     let rows = &section.rows;
     let quarter = round_up(rows.iter().map(|(_, traffic)| traffic.requests).max().unwrap_or(0).div_ceil(4));
     let most = quarter * 4;
-    let step = (WIDTH - LEFT) / rows.len() as f64;
+    let step = (WIDTH - LEFT - RIGHT) / rows.len() as f64;
     let mut text =
         format!("<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{}\">\n", HEIGHT + 24.0, section.title);
     for line in 0..=4_u64 {
         let y = HEIGHT - HEIGHT * line as f64 / 4.0 * 0.92;
         let value = group(quarter * line);
-        text += &format!("<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
+        text += &format!("<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>", WIDTH - RIGHT);
         text += &format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>\n", LEFT - 6.0, y + 4.0);
     }
     // No more names than there is room for.
-    let every = (rows.len() as f64 * 76.0 / (WIDTH - LEFT)).ceil().max(1.0) as usize;
+    let every = (rows.len() as f64 * 76.0 / (WIDTH - LEFT - RIGHT)).ceil().max(1.0) as usize;
     let every = if rows.iter().all(|(name, _)| name.len() <= 2) { 1 } else { every };
     for (number, (name, traffic)) in rows.iter().enumerate() {
         let height = traffic.requests as f64 / most as f64 * HEIGHT * 0.92;

@@ -18,6 +18,9 @@ use crate::frame::record::Record;
 /// The quantiles of the response times that are told.
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
+/// Over more days than this those without a request are left out.
+const MOST_DAYS: i32 = 400;
+
 /// What all files say together.
 pub(super) struct Summary {
     /// The statistics.
@@ -77,7 +80,7 @@ pub(super) fn sections(summary: &Summary) -> Vec<Section> {
     let mut all = vec![
         fixed("status_classes", "Status classes", classes, false),
         fixed("statuses", "Statuses", stats.statuses.iter().map(status).collect(), false),
-        fixed("days", "Days", stats.days.iter().map(|(day, traffic)| (show_day(*day), *traffic)).collect(), true),
+        fixed("days", "Days", days(&stats.days), true),
         fixed(
             "hours",
             "Hours of the day",
@@ -104,6 +107,17 @@ pub(super) fn sections(summary: &Summary) -> Vec<Section> {
     ]);
     all.retain(|section| !section.rows.is_empty());
     all
+}
+
+/// The days in their order, also those between them without a request, unless there are too many.
+fn days(days: &BTreeMap<i32, Traffic>) -> Vec<(String, Traffic)> {
+    let row = |(day, traffic): (i32, Traffic)| (show_day(day), traffic);
+    match (days.first_key_value(), days.last_key_value()) {
+        (Some((first, _)), Some((last, _))) if last - first <= MOST_DAYS => {
+            (*first..=*last).map(|day| row((day, days.get(&day).copied().unwrap_or_default()))).collect()
+        }
+        _ => days.iter().map(|(day, traffic)| row((*day, *traffic))).collect(),
+    }
 }
 
 fn class(status: u16) -> &'static str {
@@ -165,15 +179,16 @@ fn tables_of_width(summary: &Summary, width: usize) -> String {
         text += &format!("{name:<20}{value}\n");
     }
     let total = summary.stats.total.requests;
+    let bar_width = if width < 100 { 8 } else { 16 };
     for section in sections(summary) {
         text += &format!("\n{}\n", section.title);
         let most = section.rows.iter().map(|(_, traffic)| traffic.requests).max().unwrap_or(0);
         let digits = group(most).len().max(8);
         for (name, traffic) in &section.rows {
-            let bar = bar(traffic.requests, most, 16);
+            let bar = bar(traffic.requests, most, bar_width as u64);
             let share = share(traffic.requests, total);
             let bytes = show_bytes(traffic.bytes);
-            let front = format!("{:>digits$}  {share:>8}  {bytes:>10}  {bar:<16}  ", group(traffic.requests));
+            let front = format!("{:>digits$}  {share:>8}  {bytes:>10}  {bar:<bar_width$}  ", group(traffic.requests));
             let room = width.saturating_sub(front.chars().count()).max(20);
             text += front.as_str();
             text += &cut(name, room);
@@ -331,7 +346,7 @@ mod tests {
 
     #[test]
     fn tables_line_up_and_are_harmless_to_a_terminal() {
-        let text = tables_of_width(&summary(), 80);
+        let text = tables_of_width(&summary(), 100);
         let expected = "\
 Requests            4
 Bytes sent          4.0 KiB
@@ -355,6 +370,20 @@ Paths
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.ends_with("Malformed lines, the first 1 of 1\na.log, byte 7: \\x01junk"), "{text}");
+    }
+
+    #[test]
+    fn days_without_requests_are_days_too() {
+        let traffic = Traffic { requests: 1, bytes: 2 };
+        let requests = |last| {
+            days(&BTreeMap::from([(20_000, traffic), (last, traffic)]))
+                .iter()
+                .map(|row| row.1.requests)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(requests(20_003), [1, 0, 0, 1]);
+        assert_eq!(requests(60_000), [1, 1]);
+        assert_eq!(days(&BTreeMap::new()), []);
     }
 
     #[test]
