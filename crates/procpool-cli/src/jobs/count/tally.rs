@@ -36,10 +36,11 @@ pub(crate) struct Counts {
 impl Counts {
     /// Adds the figures of another text.
     pub(crate) fn add(&mut self, other: Counts) {
-        self.bytes += other.bytes;
-        self.lines += other.lines;
-        self.words += other.words;
-        self.characters += other.characters;
+        // What a worker says it counted may be anything.
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.lines = self.lines.saturating_add(other.lines);
+        self.words = self.words.saturating_add(other.words);
+        self.characters = self.characters.saturating_add(other.characters);
     }
 }
 

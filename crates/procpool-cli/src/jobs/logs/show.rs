@@ -43,9 +43,10 @@ impl Summary {
     pub(super) fn add(&mut self, file: &Path, stats: &Stats) {
         self.files += 1;
         self.stats.add(stats);
-        let room = SAMPLES - self.samples.len();
+        let room = SAMPLES.saturating_sub(self.samples.len());
         let name = names::show(file);
-        self.samples.extend(stats.samples.iter().take(room).map(|sample| (name.clone(), sample.clone())));
+        let harmless = |sample: &Sample| Sample { text: show_message(&sample.text), at: sample.at };
+        self.samples.extend(stats.samples.iter().take(room).map(|sample| (name.clone(), harmless(sample))));
     }
 }
 
@@ -69,8 +70,8 @@ pub(super) fn sections(summary: &Summary) -> Vec<Section> {
     let mut classes: BTreeMap<&str, Traffic> = BTreeMap::new();
     for (status, traffic) in &stats.statuses {
         let class = classes.entry(class(*status)).or_default();
-        class.requests += traffic.requests;
-        class.bytes += traffic.bytes;
+        class.requests = class.requests.saturating_add(traffic.requests);
+        class.bytes = class.bytes.saturating_add(traffic.bytes);
     }
     let fixed =
         |key, title, rows: Vec<(String, Traffic)>, is_series| Section { key, title, rows, remark: None, is_series };
@@ -113,7 +114,7 @@ pub(super) fn sections(summary: &Summary) -> Vec<Section> {
 fn days(days: &BTreeMap<i32, Traffic>) -> Vec<(String, Traffic)> {
     let row = |(day, traffic): (i32, Traffic)| (show_day(day), traffic);
     match (days.first_key_value(), days.last_key_value()) {
-        (Some((first, _)), Some((last, _))) if last - first <= MOST_DAYS => {
+        (Some((first, _)), Some((last, _))) if last.saturating_sub(*first) <= MOST_DAYS => {
             (*first..=*last).map(|day| row((day, days.get(&day).copied().unwrap_or_default()))).collect()
         }
         _ => days.iter().map(|(day, traffic)| row((*day, *traffic))).collect(),
@@ -145,7 +146,7 @@ pub(super) fn overview(summary: &Summary) -> Vec<(&'static str, String)> {
             if first == last { show_day(*first) } else { format!("{} to {}", show_day(*first), show_day(*last)) };
         rows.push(("Days", days));
     }
-    let bots: u64 = stats.bots.rows().map(|row| row.count).sum();
+    let bots = stats.bots.rows().fold(0_u64, |sum, row| sum.saturating_add(row.count));
     rows.push(("Requests by bots", format!("{} ({})", group(bots), share(bots, stats.total.requests))));
     if stats.times.count() > 0 {
         let times = &stats.times;

@@ -1,4 +1,5 @@
-//! What is found out about requests. Everything here can be added up in any order to the same result.
+//! What is found out about requests. Everything here can be added up in any order to the same result; what is added may come
+//! from a worker that a log has taken over, so sums stay at the largest number, and nothing is longer than it can be.
 
 use std::collections::BTreeMap;
 
@@ -28,12 +29,12 @@ impl Traffic {
     #[inline]
     fn note(&mut self, bytes: u64) {
         self.requests += 1;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     fn add(&mut self, other: Traffic) {
-        self.requests += other.requests;
-        self.bytes += other.bytes;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
@@ -228,15 +229,15 @@ impl Stats {
     /// Adds the statistics of what comes behind.
     pub(super) fn add(&mut self, other: &Stats) {
         self.total.add(other.total);
-        self.left_out += other.left_out;
-        self.malformed += other.malformed;
-        let room = SAMPLES - self.samples.len();
+        self.left_out = self.left_out.saturating_add(other.left_out);
+        self.malformed = self.malformed.saturating_add(other.malformed);
+        let room = SAMPLES.saturating_sub(self.samples.len());
         self.samples.extend(other.samples.iter().take(room).cloned());
         self.visitors.add(&other.visitors);
         for (status, traffic) in &other.statuses {
             self.statuses.entry(*status).or_default().add(*traffic);
         }
-        self.hours.resize(self.hours.len().max(other.hours.len()), Traffic::default());
+        self.hours.resize(self.hours.len().max(other.hours.len()).min(24), Traffic::default());
         for (hour, other) in self.hours.iter_mut().zip(&other.hours) {
             hour.add(*other);
         }

@@ -76,10 +76,10 @@ impl Table {
         };
         if let Some(row) = self.index.find(hash, is_it) {
             let row = &mut self.rows[*row as usize];
-            row.count += count;
-            row.bytes += bytes;
+            row.count = row.count.saturating_add(count);
+            row.bytes = row.bytes.saturating_add(bytes);
         } else if hash > self.largest_hash {
-            self.dropped += count;
+            self.dropped = self.dropped.saturating_add(count);
         } else {
             self.insert(Row { hash, start: 0, len: text.len() as u16, count, bytes }, text);
         }
@@ -111,7 +111,7 @@ impl Table {
             if row.hash <= largest {
                 self.insert(*row, old.text(row));
             } else {
-                self.dropped += row.count;
+                self.dropped = self.dropped.saturating_add(row.count);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Table {
     /// Adds what another table has.
     pub(super) fn add(&mut self, other: &Table) {
         self.largest_hash = self.largest_hash.min(other.largest_hash);
-        self.dropped += other.dropped;
+        self.dropped = self.dropped.saturating_add(other.dropped);
         for row in other.rows() {
             self.add_row(row.text, row.count, row.bytes);
         }
@@ -136,7 +136,7 @@ impl Table {
                 if row.hash <= largest {
                     self.insert(*row, old.text(row));
                 } else {
-                    self.dropped += row.count;
+                    self.dropped = self.dropped.saturating_add(row.count);
                 }
             }
         }

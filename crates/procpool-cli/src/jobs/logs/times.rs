@@ -8,6 +8,9 @@ const STEPS: u64 = 64;
 /// Below this each number has its own bucket.
 const EXACT: u64 = 2 * STEPS;
 
+/// What takes longer counts as this: nine years.
+const LONGEST: u64 = 1 << 48;
+
 /// By how much a quantile is off at most, as a share of it.
 pub(super) const ERROR: f64 = 0.5 / STEPS as f64;
 
@@ -42,8 +45,7 @@ fn middle(bucket: usize) -> u64 {
 impl Times {
     /// Notes a time.
     pub(super) fn note(&mut self, micros: u64) {
-        // Nothing takes longer than years.
-        let micros = micros.min(1 << 48);
+        let micros = micros.min(LONGEST);
         let bucket = bucket(micros);
         if bucket >= self.buckets.len() {
             self.buckets.resize(bucket + 1, 0);
@@ -56,13 +58,14 @@ impl Times {
 
     /// Adds other times.
     pub(super) fn add(&mut self, other: &Times) {
+        let most = bucket(LONGEST) + 1;
         if other.buckets.len() > self.buckets.len() {
-            self.buckets.resize(other.buckets.len(), 0);
+            self.buckets.resize(other.buckets.len().min(most), 0);
         }
         for (bucket, other) in self.buckets.iter_mut().zip(&other.buckets) {
-            *bucket += other;
+            *bucket = bucket.saturating_add(*other);
         }
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
         self.most = self.most.max(other.most);
     }
@@ -87,7 +90,7 @@ impl Times {
         let wanted = ((share * self.count as f64).ceil() as u64).max(1);
         let mut seen = 0;
         for (bucket, count) in self.buckets.iter().enumerate() {
-            seen += count;
+            seen = count.saturating_add(seen);
             if seen >= wanted {
                 return middle(bucket).min(self.most);
             }

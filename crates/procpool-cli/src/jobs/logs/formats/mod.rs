@@ -187,6 +187,43 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_too_strange() {
+        let lines: [&[u8]; 5] = [
+            b"v:80 1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0\" 200 9999999999999999999 \"-\" \"c\"",
+            b"{\"status\":200,\"ts\":1e300,\"request\":{\"uri\":\"/\"},\"size\":1}",
+            b"http 2018-07-02T22:23:00.186641Z a 1.1.1.1:1 - 1e308 1e308 1 200 - 34 9 \"GET http://x:80/ HTTP/1.1\" \"-\"",
+            b"2026-11-21\t13:55:36\tX\t1\t::1\tGET\th\t/\t200\t-\tx%\tq\t-\tHit\tid\th\thttps\t23\t0.001",
+            b"200|/x|1.5",
+        ];
+        let formats = ["combined", "json", "alb", "w3c", "cloudfront", "$status|$uri|$request_time", "$uri|$status"];
+        let mut state = 1_u64;
+        let mut dice = |sides: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % sides
+        };
+        let mut entries = 0;
+        for name in formats {
+            let wanted = Wanted::parse(name).expect("a format");
+            for number in 0..20_000 {
+                let mut line = lines[number % lines.len()].to_vec();
+                for _ in 0..dice(4) {
+                    let (at, byte) = (dice(line.len()), b" \"[]\\:-/|\t%{}0\0\xff"[dice(16)]);
+                    match dice(3) {
+                        0 => line[at] = byte,
+                        1 => line.insert(at, byte),
+                        _ => line.truncate(at.max(1)),
+                    }
+                }
+                let mut format = wanted.reader(&line).expect("a reader");
+                entries += u64::from(format.read(&line, |_| {}) == Line::Entry);
+                detect(&line);
+            }
+        }
+        // Most lines are of another format, and some of each are whole.
+        assert!((5_000..60_000).contains(&entries), "{entries}");
+    }
+
+    #[test]
     fn formats_have_names() {
         assert_eq!(Wanted::parse("combined"), Ok(Wanted::Clf));
         assert_eq!(Wanted::parse("$status"), Ok(Wanted::Pattern("$status".into())));
