@@ -159,6 +159,10 @@ pub(crate) trait Job {
     /// What the results depend on besides the inputs.
     fn options(&self) -> Record;
 
+    /// An input is done, not necessarily the next one. What need not wait for those before it can be taken out of `done`, so
+    /// that it takes up no memory until they are done.
+    fn arrived(&mut self, _index: usize, _input: &Path, _done: &mut Self::Done) {}
+
     /// The line for people about an input that is done, and the same for programs.
     fn done(&mut self, input: &Path, plan: &Self::Plan, done: &Self::Done) -> (String, Record);
 
@@ -208,7 +212,10 @@ where
         keep_log::<J>(log, &mut items);
     }
     // What has ended and waits for those before it.
-    let mut ended: BTreeMap<usize, Ended<J::Done>> = recall::<J>(&past, &items);
+    let mut ended: BTreeMap<usize, Ended<J::Done>> = BTreeMap::new();
+    for (index, how) in recall::<J>(&past, &items) {
+        arrive(&mut job, &mut ended, &items, index, how);
+    }
     drop(past);
     let unchanged = ended.len();
     let to_do = items.iter().enumerate().filter(|(n, _)| !ended.contains_key(n)).map(|(_, item)| item);
@@ -329,7 +336,7 @@ where
                         fed.borrow_mut().lost.insert(index);
                     }
                     if at.is_none() || whole.get(&index) == Some(&assembly.ended()) {
-                        ended.insert(index, of_input(index, &mut begun));
+                        arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
                     }
                 } else {
                     taken_back.push((index, piece));
@@ -355,14 +362,14 @@ where
         for (index, pieces) in at_end.drain(..) {
             whole.insert(index, pieces);
             if begun.get(&index).is_some_and(|assembly| assembly.ended() == pieces) {
-                ended.insert(index, of_input(index, &mut begun));
+                arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
             }
         }
         if over {
             // What is left was stopped, or has lost a piece.
             let lost: Vec<usize> = begun.iter().filter(|(_, found)| found.is_lost()).map(|(index, _)| *index).collect();
             for index in lost {
-                ended.insert(index, of_input(index, &mut begun));
+                arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
             }
         }
     };
@@ -411,7 +418,7 @@ fn keep_log<J: Job>(log: &LogFile, items: &mut Vec<Item<J::Plan>>) {
 }
 
 /// The inputs that the log says are done and that are as they were then.
-fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> BTreeMap<usize, Ended<J::Done>> {
+fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> Vec<(usize, Ended<J::Done>)> {
     let here = std::env::current_dir().unwrap_or_default();
     let done = |(index, item): (usize, &Item<J::Plan>)| {
         let plan = item.plan.as_ref().ok()?;
@@ -419,6 +426,20 @@ fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> BTreeMap<usize, Ended
         Some((index, Ended::Unchanged(serde_json::from_value(result.clone()).ok()?)))
     };
     items.iter().enumerate().filter_map(done).collect()
+}
+
+/// Notes how an input has ended.
+fn arrive<J: Job>(
+    job: &mut J,
+    ended: &mut BTreeMap<usize, Ended<J::Done>>,
+    items: &[Item<J::Plan>],
+    index: usize,
+    mut how: Ended<J::Done>,
+) {
+    if let Ended::Done(done) | Ended::Unchanged(done) = &mut how {
+        job.arrived(index, &items[index].path, done);
+    }
+    ended.insert(index, how);
 }
 
 /// How many tasks there are, but no more than `most` are counted.

@@ -50,12 +50,12 @@ pub(super) fn page(summary: &Summary) -> String {
         }
         page += "</section>\n";
     }
-    if !summary.samples.is_empty() {
+    if summary.samples().len() > 0 {
         page += &format!(
             "<section><h2>Malformed lines</h2>\n<p>The first of {}:</p>\n<ul>\n",
             group(summary.stats.malformed)
         );
-        for (file, sample) in &summary.samples {
+        for (file, sample) in summary.samples() {
             let text = if sample.text.is_empty() { " " } else { &sample.text };
             page += &format!("<li>{}, byte {}: <code>{}</code></li>\n", escape(file), sample.at, escape(text));
         }
@@ -160,7 +160,7 @@ mod tests {
         stats.note_malformed(0, hostile);
         stats.settle();
         let mut summary = Summary::new(10);
-        summary.add(Path::new("<b>.log"), &stats);
+        summary.add(0, Path::new("<b>.log"), &stats);
         let page = page(&summary);
         assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
         assert!(page.contains("/&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));

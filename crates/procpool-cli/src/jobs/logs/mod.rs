@@ -37,7 +37,7 @@ use crate::frame::run::{Context, Item, Job, run};
 use filter::{Filter, Ready};
 pub(crate) use formats::Wanted;
 use formats::{Line, without_return};
-use stats::Stats;
+use stats::{Stats, Traffic};
 
 /// Bytes that a worker reads at a time; no line may be longer.
 const BLOCK: usize = 1 << 18;
@@ -103,8 +103,19 @@ pub(crate) struct LogTask {
 /// What a file, or a piece of one, says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LogDone {
-    stats: Stats,
+    /// What is found out, until it is added to that of the other files.
+    stats: Option<Box<Stats>>,
     format: String,
+    traffic: Traffic,
+    malformed: u64,
+    left_out: u64,
+}
+
+impl LogDone {
+    fn new(stats: Stats, format: &str) -> LogDone {
+        let Stats { total: traffic, malformed, left_out, .. } = stats;
+        LogDone { stats: Some(Box::new(stats)), format: format.into(), traffic, malformed, left_out }
+    }
 }
 
 /// Runs the job and returns the exit code.
@@ -178,7 +189,7 @@ fn read_piece(task: LogTask) -> Result<LogDone, JobError> {
     let file = file.into_file();
     let head = head(&file, packing)?;
     if head.is_empty() {
-        return Ok(LogDone { stats: Stats::default(), format: "empty".into() });
+        return Ok(LogDone::new(Stats::default(), "empty"));
     }
     let Some(mut format) = settings.format.reader(&head) else {
         let message = "is no access log of a known format; --format names another";
@@ -216,7 +227,7 @@ fn read_piece(task: LogTask) -> Result<LogDone, JobError> {
         }
     }
     stats.settle();
-    Ok(LogDone { stats, format: format.name().into() })
+    Ok(LogDone::new(stats, format.name()))
 }
 
 /// The first bytes of a file, unpacked.
@@ -253,7 +264,10 @@ impl Job for Logs {
     }
 
     fn join(made: &mut LogDone, next: LogDone) {
-        made.stats.add(&next.stats);
+        let (Some(stats), Some(next)) = (made.stats.take(), next.stats) else { return };
+        let mut stats = *stats;
+        stats.add(&next);
+        *made = LogDone::new(stats, &made.format);
     }
 
     fn keep(_: &FilePlan, made: LogDone) -> Result<LogDone, JobError> {
@@ -268,15 +282,19 @@ impl Job for Logs {
         Record::default().with("logs", serde_json::to_value(&self.settings).unwrap_or_default())
     }
 
-    fn done(&mut self, input: &Path, _: &FilePlan, done: &LogDone) -> (String, Record) {
-        let stats = &done.stats;
+    fn arrived(&mut self, index: usize, input: &Path, done: &mut LogDone) {
+        if let Some(stats) = done.stats.take() {
+            self.all.borrow_mut().add(index, input, &stats);
+        }
+    }
+
+    fn done(&mut self, _: &Path, _: &FilePlan, done: &LogDone) -> (String, Record) {
         let record = Record::default()
             .with("format", done.format.as_str())
-            .with("requests", stats.total.requests)
-            .with("bytes", stats.total.bytes)
-            .with("malformed", stats.malformed)
-            .with("left_out", stats.left_out);
-        self.all.borrow_mut().add(input, stats);
+            .with("requests", done.traffic.requests)
+            .with("bytes", done.traffic.bytes)
+            .with("malformed", done.malformed)
+            .with("left_out", done.left_out);
         // The result is the sum at the end.
         (String::new(), record)
     }

@@ -25,8 +25,8 @@ const MOST_DAYS: i32 = 400;
 pub(super) struct Summary {
     /// The statistics.
     pub stats: Stats,
-    /// Malformed lines, each with its file.
-    pub samples: Vec<(String, Sample)>,
+    /// The first malformed lines: the number of the file, its name and the line.
+    samples: Vec<(usize, String, Sample)>,
     /// How many files were read.
     pub files: u64,
     /// How many rows of a table are shown.
@@ -39,14 +39,20 @@ impl Summary {
         Summary { stats: Stats::default(), samples: Vec::new(), files: 0, top }
     }
 
-    /// Adds a file.
-    pub(super) fn add(&mut self, file: &Path, stats: &Stats) {
+    /// Malformed lines, each with its file.
+    pub(super) fn samples(&self) -> impl ExactSizeIterator<Item = (&str, &Sample)> {
+        self.samples.iter().map(|(_, file, sample)| (file.as_str(), sample))
+    }
+
+    /// Adds a file, in whatever order.
+    pub(super) fn add(&mut self, number: usize, file: &Path, stats: &Stats) {
         self.files += 1;
         self.stats.add(stats);
-        let room = SAMPLES.saturating_sub(self.samples.len());
         let name = names::show(file);
         let harmless = |sample: &Sample| Sample { text: show_message(&sample.text), at: sample.at };
-        self.samples.extend(stats.samples.iter().take(room).map(|sample| (name.clone(), harmless(sample))));
+        self.samples.extend(stats.samples.iter().take(SAMPLES).map(|sample| (number, name.clone(), harmless(sample))));
+        self.samples.sort_by_key(|(number, _, sample)| (*number, sample.at));
+        self.samples.truncate(SAMPLES);
     }
 }
 
@@ -199,10 +205,10 @@ fn tables_of_width(summary: &Summary, width: usize) -> String {
             text += &format!("({remark})\n");
         }
     }
-    if !summary.samples.is_empty() {
-        let first = summary.samples.len();
+    if summary.samples().len() > 0 {
+        let first = summary.samples().len();
         text += &format!("\nMalformed lines, the first {first} of {}\n", group(summary.stats.malformed));
-        for (file, sample) in &summary.samples {
+        for (file, sample) in summary.samples() {
             let front = format!("{file}, byte {}: ", sample.at);
             let room = width.saturating_sub(front.chars().count()).max(20);
             text += &format!("{front}{}\n", cut(&sample.text, room));
@@ -319,8 +325,8 @@ pub(super) fn record(summary: &Summary) -> Record {
         };
         record = record.with(section.key, section.rows.iter().map(row).collect::<Vec<Value>>());
     }
-    let samples = summary.samples.iter().map(|(file, sample)| {
-        json!(Record::default().with("input", file.as_str()).with("at", sample.at).with("text", sample.text.as_str()))
+    let samples = summary.samples().map(|(file, sample)| {
+        json!(Record::default().with("input", file).with("at", sample.at).with("text", sample.text.as_str()))
     });
     record.with("malformed_samples", samples.collect::<Vec<Value>>())
 }
@@ -341,7 +347,7 @@ mod tests {
         stats.note_malformed(7, b"\x01junk");
         stats.settle();
         let mut summary = Summary::new(10);
-        summary.add(Path::new("a.log"), &stats);
+        summary.add(0, Path::new("a.log"), &stats);
         summary
     }
 
@@ -385,6 +391,25 @@ Paths
         assert_eq!(requests(20_003), [1, 0, 0, 1]);
         assert_eq!(requests(60_000), [1, 1]);
         assert_eq!(days(&BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn the_first_malformed_lines_are_those_of_the_first_files_whichever_came_first() {
+        let stats = |lines: u64| {
+            let mut stats = Stats::default();
+            (0..lines).for_each(|n| stats.note_malformed(n, b"x"));
+            stats
+        };
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let mut summary = Summary::new(10);
+            for number in order {
+                summary.add(number, Path::new(&number.to_string()), &stats([4, 5, 6][number]));
+            }
+            let samples: Vec<String> =
+                summary.samples().map(|(file, sample)| format!("{file}:{}", sample.at)).collect();
+            assert_eq!(samples.join(" "), "0:0 0:1 0:2 0:3 1:0 1:1 1:2 1:3 1:4 2:0");
+            assert_eq!((summary.stats.malformed, summary.files), (15, 3));
+        }
     }
 
     #[test]
