@@ -26,6 +26,7 @@ mod encode;
 mod error;
 mod exif;
 mod format;
+mod fused;
 mod orient;
 mod pixels;
 mod reduce;
