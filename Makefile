@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench faults loom fuzz soak build clean
+.PHONY: demo test bench bench-thumbs faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -23,6 +23,10 @@ test:
 bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
 	$(PROCPOOL) bench
+
+# Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
+bench-thumbs:
+	PYTHON=$(PYTHON) sh benches/thumbs/run.sh
 
 # The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
 faults:
