@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench bench-files faults loom fuzz soak build clean
+.PHONY: demo test bench bench-files bench-thumbs faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -27,6 +27,10 @@ bench: build
 # The jobs over many files beside the tools that people use for the same, those that are installed: minutes.
 bench-files: build
 	$(PYTHON) benches/files/run.py $(PROCPOOL) --document docs/BENCHMARKS.md
+
+# Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
+bench-thumbs:
+	PYTHON=$(PYTHON) sh benches/thumbs/run.sh
 
 # The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
 faults:

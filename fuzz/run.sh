@@ -13,8 +13,16 @@ if ! $cargo +nightly --version >/dev/null 2>&1; then
 fi
 if [ -n "${missing:-}" ]; then
     echo "without them, the same bodies on more random cases: FUZZ_CASES=100 $cargo test -p procpool --lib fuzz" >&2
+    echo "and: FUZZ_CASES=100 $cargo test -p procpool-jpeg --test damage" >&2
     exit 1
 fi
-for target in ${FUZZ_TARGETS:-ring items messages acceptance}; do
-    $cargo +nightly fuzz run "$target" -- -max_total_time="${FUZZ_SECONDS:-60}" -max_len=600 -len_control=0 -print_final_stats=1
+for target in ${FUZZ_TARGETS:-ring items messages acceptance jpeg}; do
+    length=600
+    # A JPEG is not come upon by chance: the fuzzer begins with files of all kinds.
+    if [ "$target" = jpeg ]; then
+        length=20000
+        mkdir -p fuzz/corpus/jpeg
+        $cargo run --quiet --release -p procpool-jpeg --example samples -- fuzz/corpus/jpeg
+    fi
+    $cargo +nightly fuzz run "$target" -- -max_total_time="${FUZZ_SECONDS:-60}" -max_len=$length -len_control=0 -print_final_stats=1
 done

@@ -99,6 +99,10 @@ pub(crate) struct PictureArgs {
     /// Leave pictures as they are stored, whatever their camera says about which side is up
     #[arg(long)]
     pub no_rotate: bool,
+
+    /// Look for damage also in what a small thumbnail leaves out: the details of progressive JPEG files. Takes longer
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// File formats of thumbnails. The help text tells about them.

@@ -161,6 +161,7 @@ fn options(args: &PictureArgs) -> Options {
             FormatArg::Webp => OutFormat::WebP,
         },
         rotate: !args.no_rotate,
+        verify: args.verify,
         ..Options::default()
     }
 }

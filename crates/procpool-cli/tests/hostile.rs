@@ -59,6 +59,78 @@ A thumbnail for zlink.jpg was saved as thumbs/zlink.jpg
     assert_eq!(place.listing("thumbs"), ["wren.jpg", "zlink.jpg"]);
 }
 
+/// A progressive JPEG of noise and slopes.
+fn progressive(width: usize, height: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let pixels: Vec<u8> = (0..width * height * 3)
+        .map(|index| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 27) as u8 + (index * 200 / (width * height * 3)) as u8
+        })
+        .collect();
+    libjpeg_turbo_rs::Encoder::new(&pixels, width, height, libjpeg_turbo_rs::PixelFormat::Rgb)
+        .progressive(true)
+        .encode()
+        .expect("the encoder takes noise")
+}
+
+/// Where the scans of a JPEG begin.
+fn scans(jpeg: &[u8]) -> Vec<usize> {
+    (0..jpeg.len() - 1).filter(|&at| jpeg[at..at + 2] == [0xff, 0xda]).collect()
+}
+
+#[test]
+fn damage_in_what_a_small_thumbnail_leaves_out_is_noticed_if_asked_for() {
+    let place = Place::new();
+    let mut jpeg = progressive(640, 480);
+    // The last scan makes the luma more exact, which is nothing to a thumbnail from an eighth of the size.
+    let last = scans(&jpeg)[9];
+    jpeg.drain(last + 20..jpeg.len() - 2);
+    place.write("a.jpg", jpeg);
+    let ran = place.run(&["thumbs", "a.jpg", "--size", "20x20"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "A thumbnail for a.jpg was saved as thumbs/a.jpg\n"));
+    for more in [&["--size", "20x20", "--verify"][..], &["--size", "200x200"]] {
+        let ran = place.run(&[&["thumbs", "a.jpg"], more].concat());
+        assert_eq!(ran.failures(), ["a.jpg: the JPEG picture is cut off: the file ends too early"]);
+        assert_eq!(ran.code, 1);
+    }
+}
+
+#[test]
+fn hostile_jpegs_cost_a_line_each() {
+    let place = Place::new();
+    let jpeg = progressive(640, 480);
+    for part in 1..20 {
+        place.write(format!("cut-{part:02}.jpg"), &jpeg[..(jpeg.len() - 2) * part / 20]);
+    }
+    let mut state = 7usize;
+    for number in 0..20 {
+        let mut flipped = jpeg.clone();
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        let at = 2 + (state >> 33) % (jpeg.len() - 2);
+        flipped[at] ^= 1 << (number % 8);
+        place.write(format!("flipped-{number:02}.jpg"), flipped);
+    }
+    place.write("huge.jpg", header_only(65500, 7000));
+    let all = scans(&jpeg);
+    let mut many = jpeg[..all[1]].to_vec();
+    many.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 0, 0x10].repeat(8000));
+    many.extend([0xff, 0xd9]);
+    place.write("scans.jpg", many);
+    place.picture("wren.jpg", "wren.jpg");
+    for size in ["20x20", "300x300"] {
+        let ran = place.run(&["thumbs", "--size", size, "--timeout", "20s"]);
+        let failures = ran.failures();
+        let failed = |name: &str| failures.iter().filter(|line| line.starts_with(name)).count();
+        assert_eq!(failed("cut-"), 19, "{failures:?}");
+        assert_eq!((failed("huge.jpg"), failed("scans.jpg"), failed("wren.jpg")), (1, 1, 0), "{failures:?}");
+        assert_eq!(failures.len() + ran.stdout.lines().count(), 19 + 20 + 3);
+        let judged = |line: &&str| line.contains(": the JPEG picture is") || line.contains(": JPEG with");
+        let odd: Vec<_> = failures.iter().filter(|line| !judged(line)).collect();
+        assert!(odd.is_empty(), "no worker died, none took too long: {odd:?}");
+    }
+}
+
 #[test]
 fn names_may_be_any_bytes() {
     let place = Place::new();

@@ -11,7 +11,7 @@ use super::Pixels;
 use super::pixels::with_channels;
 use crate::simd::vectorised;
 
-const PASSES: usize = 3;
+pub(super) const PASSES: usize = 3;
 const HALF: u32 = 1 << 23;
 
 /// Boxes of up to this inner radius are summed tap by tap, which the compiler turns into vector
@@ -21,7 +21,7 @@ const MAX_DIRECT_RADIUS: usize = 3;
 /// One pass's box: `2 * radius + 1` samples of weight `near` and one on either side of weight
 /// `far`, as fractions of 2^24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ExtendedBox {
+pub(super) struct ExtendedBox {
     radius: usize,
     near: u32,
     far: u32,
@@ -30,7 +30,7 @@ struct ExtendedBox {
 impl ExtendedBox {
     /// The box that, applied three times, blurs with standard deviation `sigma`. The arithmetic is
     /// single precision except for the square root, because Pillow's is.
-    fn of_gaussian(sigma: f32) -> Self {
+    pub(super) fn of_gaussian(sigma: f32) -> Self {
         let variance = sigma * sigma / PASSES as f32;
         let length = (12.0 * f64::from(variance) + 1.0).sqrt() as f32;
         let whole = ((f64::from(length) - 1.0) / 2.0).floor() as f32;
@@ -49,6 +49,14 @@ impl ExtendedBox {
     #[inline(always)]
     fn weigh(self, inner: u32, outer: u32) -> u8 {
         ((inner * self.near + outer * self.far + HALF) >> 24) as u8
+    }
+
+    /// The weights of one pass from one outer sample to the other, as fractions of 2^24.
+    pub(super) fn taps(self) -> Vec<f64> {
+        let mut taps = vec![f64::from(self.near); 2 * self.radius + 3];
+        taps[0] = f64::from(self.far);
+        taps[2 * self.radius + 2] = f64::from(self.far);
+        taps
     }
 
     /// Samples from the centre to an outer one.

@@ -26,6 +26,7 @@ mod encode;
 mod error;
 mod exif;
 mod format;
+mod fused;
 mod orient;
 mod pixels;
 mod reduce;
@@ -58,6 +59,9 @@ pub struct Options {
     pub rotate: bool,
     /// Pictures of more pixels than this are refused, before memory is set aside for them.
     pub max_pixels: u64,
+    /// Whether to decode what a small thumbnail does not need: the scans of a progressive JPEG that refine details. Damage
+    /// there is noticed only then.
+    pub verify: bool,
 }
 
 impl Default for Options {
@@ -69,6 +73,7 @@ impl Default for Options {
             format: OutFormat::Same,
             rotate: true,
             max_pixels: 500_000_000,
+            verify: false,
         }
     }
 }
@@ -156,6 +161,7 @@ fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
         rotate: options.rotate,
         // A blur works on the picture at full size, so it rules out scaled decoding.
         shrink_to: options.blur.is_none().then_some(options.box_size),
+        verify: options.verify,
     };
     let decoded = decode::decode(input, source_format, &request)?;
 

@@ -117,19 +117,19 @@ fn add_to_cells<const C: usize>(columns: &[u16], cells: &mut [u64], factor: usiz
 
 /// Division by the number of pixels of a cell, as a multiplication by a fraction of 2^24.
 #[derive(Clone, Copy)]
-struct Mean {
+pub(super) struct Mean {
     count: u64,
     multiplier: u32,
 }
 
 impl Mean {
-    fn of(count: u64) -> Self {
+    pub(super) fn of(count: u64) -> Self {
         let multiplier =
             if (1..=MAX_CELL).contains(&count) { (4_294_967_296.0f32 / (256 * count) as f32) as u32 } else { 0 };
         Self { count, multiplier }
     }
 
-    fn of_sum(self, sum: u64) -> u8 {
+    pub(super) fn of_sum(self, sum: u64) -> u8 {
         let rounded = sum + self.count / 2;
         if self.count <= MAX_CELL {
             ((rounded as u32).wrapping_mul(self.multiplier) >> 24) as u8

@@ -2,7 +2,7 @@
 //! resampling.
 
 use super::reduce::Reducer;
-use super::{Pixels, alpha, bicubic, blur};
+use super::{Pixels, alpha, bicubic, blur, fused};
 
 /// The reduction leaves at least this many times the wanted size (Pillow's `reducing_gap`).
 const GAP: f64 = 2.0;
@@ -40,6 +40,12 @@ fn reduced(mut source: Pixels, sigma: Option<f32>, factors: (u32, u32)) -> Pixel
         if factors == (1, 1) {
             return source;
         }
+    }
+    // Colours are premultiplied after the blur, so that the two cannot be one there.
+    if let Some(sigma) = sigma.filter(|_| !layout.has_alpha())
+        && let Some(reduced) = fused::reduced(&source, sigma, factors)
+    {
+        return reduced;
     }
     let mut reducer = Reducer::new(layout, (source.width, source.height), factors);
     match sigma {

@@ -15,9 +15,13 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from pictures import ORIENTATION, all_pictures
 
 BOXES = [(128, 128), (50, 31), (3, 3)]
+# With these, JPEG files are decoded at 1/8, 1/4 and 1/2.
+SHRUNK_BOXES = [(3, 3), (5, 5), (12, 12)]
 PHOTO_BOXES = [(128, 128), (256, 256), (512, 384), (1000, 1500)]
 BLURS = [None, 2.0]
 MORE_BLURS = [0.3, 1.0, 5.0, 20.0]
+# With these, blur and reduction are one step if the thumbnail is small enough.
+FUSED_BLURS = [1.5, 2.5, 3.0]
 
 
 def ready(picture):
@@ -32,6 +36,18 @@ def ready(picture):
     if clear and picture.mode in ("L", "RGB"):
         return picture.convert({"L": "LA", "RGB": "RGBA"}[picture.mode])
     return picture
+
+
+def knows(path, box):
+    """Whether the thumbnail is one of those that are meant to be equal; the README tells about the others."""
+    picture = Image.open(path)
+    scale = min(side // (2 * length) for side, length in zip(picture.size, box, strict=True))
+    return scale >= 8 or not path.name.startswith(("ycck-S422", "ycck-S440"))
+
+
+def allowed(blur):
+    """The largest difference that is no failure. Blur and reduction in one step round less often than Pillow does."""
+    return 1 if blur is not None and 1.5 <= blur <= 3 else 0
 
 
 def expected(path, box, blur):
@@ -66,6 +82,7 @@ def difference(picture, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", type=Path, required=True)
+    parser.add_argument("--samples", type=Path, required=True, help="writes JPEG files that Pillow cannot write")
     parser.add_argument("--images", type=Path, required=True)
     arguments = parser.parse_args()
 
@@ -74,9 +91,16 @@ def main():
         jobs = []
         for kind, path in all_pictures(folder):
             jobs += [(kind, path, box, blur) for box in BOXES for blur in BLURS]
+        samples = folder / "samples"
+        samples.mkdir()
+        subprocess.run([arguments.samples, samples], check=True)
+        for path in sorted(samples.iterdir()):
+            kind = "JPEG of all samplings, " + path.name.partition("-")[0]
+            jobs += [(kind, path, box, None) for box in SHRUNK_BOXES if knows(path, box)]
         for path in sorted(arguments.images.glob("*.jpg")):
             jobs += [("photographs", path, box, blur) for box in PHOTO_BOXES for blur in BLURS]
             jobs += [("photographs", path, (256, 256), blur) for blur in MORE_BLURS]
+            jobs += [("photographs", path, (80, 60), blur) for blur in FUSED_BLURS]
 
         lines = []
         for number, (_, path, box, blur) in enumerate(jobs):
@@ -96,7 +120,7 @@ def main():
             count[kind] += 1
             if isinstance(found, int):
                 worst[kind] = max(worst[kind], found)
-            if found != 0:
+            if not isinstance(found, int) or found > allowed(blur):
                 failures.append(f"{path.name}, box {box}, blur {blur}: {found}")
 
     print(f"{'kind':28} {'pictures':>8} {'thumbnails':>10} {'max difference':>14}")

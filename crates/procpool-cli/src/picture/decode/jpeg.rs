@@ -1,5 +1,7 @@
-//! JPEG, with libjpeg-turbo's scaled decoding. README.md beside this module's parent says why this
-//! decoder was chosen.
+//! JPEG, with libjpeg-turbo's scaled decoding. At an eighth, our own decoder does it; other sizes, and whatever that one
+//! does not take, are left to a library. README.md beside this module's parent says why these decoders were chosen.
+
+use std::cell::RefCell;
 
 use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
 
@@ -12,7 +14,45 @@ const FORMAT: Format = Format::Jpeg;
 /// More scans than any camera or encoder writes: each one costs a walk over the whole picture.
 const MAX_SCANS: usize = 500;
 
+thread_local! {
+    /// A worker's decoder, which remembers the tables of the latest pictures.
+    static EIGHTH: RefCell<procpool_jpeg::Decoder> = RefCell::default();
+}
+
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
+    match eighth(input, request) {
+        Some(decoded) => Ok(decoded),
+        None => complete(input, request),
+    }
+}
+
+/// The picture at an eighth of its size, if that is wanted and our own decoder takes it. What it refuses, the library is to
+/// judge, so that the verdict on a damaged picture does not depend on the size of the thumbnail.
+fn eighth(input: &[u8], request: &Request) -> Option<Decoded> {
+    if request.verify || request.shrink_to.is_none() {
+        return None;
+    }
+    let limits = procpool_jpeg::Limits { max_pixels: request.max_pixels, max_scans: MAX_SCANS };
+    let header = EIGHTH.with_borrow_mut(|decoder| decoder.header(input, &limits)).ok()?;
+    // The library reads the metadata, from the header alone: it would walk through all scans of a progressive file.
+    let head = [input.get(..header.length)?, &[0xFF, 0xD9]].concat();
+    let metadata = Decoder::new(&head).ok()?;
+    let orientation = exif::orientation(metadata.exif_data(), metadata.xmp_data());
+    if shrink(request, header.full_size, orientation) != 8 {
+        return None;
+    }
+    let picture = EIGHTH.with_borrow_mut(|decoder| decoder.decode_eighth(input, &limits)).ok()?;
+    let layout = match picture.colours {
+        procpool_jpeg::Colours::Gray => Layout::Gray,
+        procpool_jpeg::Colours::Rgb => Layout::Rgb,
+        procpool_jpeg::Colours::Cmyk => Layout::Cmyk,
+    };
+    let pixels = Pixels { width: picture.width, height: picture.height, layout, data: picture.pixels };
+    Some(finish(pixels, header.full_size, 8, orientation, metadata.icc_profile().ok().flatten()))
+}
+
+/// The picture as the library decodes it.
+fn complete(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
     let limits = DecodeLimits { max_scans: MAX_SCANS, max_pixels: request.max_pixels, ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(input, limits).map_err(explain)?;
 
@@ -42,20 +82,32 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     decoder.set_scale(ScalingFactor::try_new(1, shrink).map_err(explain)?);
     let image = decoder.decode_image().map_err(explain)?;
 
-    let mut pixels = Pixels { width: image.width as u32, height: image.height as u32, layout, data: image.data };
+    let pixels = Pixels { width: image.width as u32, height: image.height as u32, layout, data: image.data };
+    Ok(finish(pixels, full_size, shrink, orientation, icc))
+}
+
+/// A picture decoded at `1 / shrink` of its size.
+fn finish(
+    mut pixels: Pixels,
+    full_size: (u32, u32),
+    shrink: u32,
+    orientation: Orientation,
+    icc: Option<Vec<u8>>,
+) -> Decoded {
+    let layout = pixels.layout;
     if layout == Layout::Cmyk {
         // Like everyone, Adobe's convention is taken for granted: 255 is no ink.
         for ink in &mut pixels.data {
             *ink = !*ink;
         }
     }
-    Ok(Decoded {
+    Decoded {
         pixels,
         full_size,
         extent: (f64::from(full_size.0) / f64::from(shrink), f64::from(full_size.1) / f64::from(shrink)),
         orientation,
         icc: icc.filter(|profile| fits(profile, layout)),
-    })
+    }
 }
 
 /// Whether the four channels have resolutions the decoder can handle (it panics at others): all

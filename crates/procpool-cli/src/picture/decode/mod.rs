@@ -17,6 +17,8 @@ pub(super) struct Request {
     pub(super) rotate: bool,
     /// If the picture is only to be made to fit this box, the decoder may shrink it on the way.
     pub(super) shrink_to: Option<(u32, u32)>,
+    /// Whether parts of the file that make no difference to the shrunk picture are to be looked at.
+    pub(super) verify: bool,
 }
 
 /// A decoded picture.

@@ -1,0 +1,164 @@
+//! One block of a sequential scan. This is where the time goes.
+//!
+//! What is on the path from one symbol to the next: a look-up, a shift. Everything rare is done in functions of their own
+//! that take and give single numbers, so that the reading position stays in registers: one call that wants it in memory
+//! has it written and read for every symbol, which takes half as long again.
+
+use crate::bits::{Bits, signed};
+use crate::huffman::{AC_BITS, DC_BITS, END, Huffman, SKIP_BITS, Table};
+use crate::transform::{Sums, Weights};
+
+/// A place in the zig-zag beyond all coefficients.
+const DONE: usize = 64;
+/// A place in the zig-zag that says that the data contains no valid code.
+const BAD: usize = usize::MAX;
+
+/// The data contains a code that the table does not.
+pub(crate) struct BadCode;
+
+/// Reads the difference of the first coefficient to that of the block before. At least 32 bits are left.
+#[inline(always)]
+pub(crate) fn difference(
+    bits: Bits,
+    buffer: &[u8],
+    table: &Table<{ 1 << DC_BITS }>,
+    code: &Huffman,
+) -> Result<(Bits, i32), BadCode> {
+    let bits = bits.refill(buffer);
+    let entry = u32::from(table[bits.peek::<DC_BITS>()]);
+    if entry == 0 {
+        let (count, difference) = long_difference(bits.window, code);
+        return if count > 0 { Ok((bits.skip(count).refill(buffer), difference)) } else { Err(BadCode) };
+    }
+    let size = entry >> 6;
+    let length = (entry & 63) - size;
+    Ok((bits.skip(entry), signed(bits.window << length, size)))
+}
+
+/// The difference that `window` begins with, whatever its length, which comes first: 0 if there is none.
+#[cold]
+#[inline(never)]
+fn long_difference(window: u64, code: &Huffman) -> (u32, i32) {
+    match code.symbol(window) {
+        None => (0, 0),
+        Some((size, length)) => {
+            let size = u32::from(size & 15);
+            (length + size, signed(window << length, size))
+        }
+    }
+}
+
+/// Skips the coefficients after the first. Needs 28 bits.
+#[inline(always)]
+pub(crate) fn skip_rest(
+    mut bits: Bits,
+    buffer: &[u8],
+    table: &Table<{ 1 << SKIP_BITS }>,
+    code: &Huffman,
+) -> Result<Bits, BadCode> {
+    let mut place = 1;
+    // An entry takes at most 28 bits: codes within 13 bits, and up to 15 extra bits.
+    macro_rules! look_up {
+        () => {
+            let entry = table[bits.peek::<SKIP_BITS>()];
+            let next = place + usize::from(entry >> 6);
+            if next < DONE {
+                place = next;
+                bits = bits.skip(u32::from(entry));
+            } else if next.wrapping_sub(END) < DONE {
+                return Ok(bits.skip(u32::from(entry)));
+            } else {
+                bits = bits.refill(buffer);
+                let count;
+                (count, place) = skip_one(bits.window, code, place);
+                bits = bits.skip(count).refill(buffer);
+                if place >= DONE {
+                    return if place == BAD { Err(BadCode) } else { Ok(bits) };
+                }
+            }
+        };
+    }
+    loop {
+        look_up!();
+        bits = bits.refill(buffer);
+        look_up!();
+    }
+}
+
+/// The length of the symbol that `window` begins with, and the place after it. It is one that the table does not know, or it
+/// knows too many at once.
+#[cold]
+#[inline(never)]
+fn skip_one(window: u64, code: &Huffman, place: usize) -> (u32, usize) {
+    match code.symbol(window) {
+        None => (0, BAD),
+        Some((symbol, length)) => {
+            let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+            let place = match (run, size) {
+                (15, 0) => place + 16,
+                (_, 0) => DONE,
+                (run, _) => place + run + 1,
+            };
+            (length + size, place)
+        }
+    }
+}
+
+/// Adds the coefficients after the first to `sums`. Returns whether there were any. Needs 28 bits.
+#[inline(always)]
+pub(crate) fn add_rest(
+    mut bits: Bits,
+    buffer: &[u8],
+    table: &Table<{ 1 << AC_BITS }>,
+    code: &Huffman,
+    weights: &Weights,
+    sums: &mut Sums,
+) -> Result<(Bits, bool), BadCode> {
+    let mut place = 1;
+    // A symbol takes at most 26 bits: a code within 11 bits, and up to 15 extra bits.
+    macro_rules! look_up {
+        () => {
+            let entry = u32::from(table[bits.peek::<AC_BITS>()]);
+            let (run, size) = ((entry >> 10) as usize, entry >> 6 & 15);
+            if size > 0 {
+                place += run + 1;
+                let length = (entry & 63) - size;
+                // Beyond the block, its last coefficient is meant, as in libjpeg.
+                weights.add(sums, (place - 1).min(63), signed(bits.window << length, size));
+                bits = bits.skip(entry);
+            } else if entry > 0 && run < 15 {
+                return Ok((bits.skip(entry), place > 1));
+            } else {
+                bits = bits.refill(buffer);
+                let count;
+                (count, place) = add_one(bits.window, code, weights, sums, place);
+                bits = bits.skip(count).refill(buffer);
+            }
+            if place >= DONE {
+                return if place == BAD { Err(BadCode) } else { Ok((bits, true)) };
+            }
+        };
+    }
+    loop {
+        look_up!();
+        bits = bits.refill(buffer);
+        look_up!();
+    }
+}
+
+/// Adds the coefficient that `window` begins with, whatever its length. Returns that, and the place after it.
+#[cold]
+#[inline(never)]
+fn add_one(window: u64, code: &Huffman, weights: &Weights, sums: &mut Sums, place: usize) -> (u32, usize) {
+    let Some((symbol, length)) = code.symbol(window) else { return (0, BAD) };
+    let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+    let place = match (run, size) {
+        (15, 0) => place + 16,
+        (_, 0) => DONE,
+        (run, size) => {
+            weights.add(sums, (place + run).min(63), signed(window << length, size));
+            place + run + 1
+        }
+    };
+    (length + size, place)
+}

@@ -1,0 +1,376 @@
+//! Progressive pictures: of their scans only those are decoded that the reduced picture needs. The others are not looked
+//! at, except for where they end.
+
+use crate::bits::{Bits, Feed, Short, signed, skip_scan};
+use crate::block::{BadCode, difference};
+use crate::huffman::{AC_BITS, Huffman};
+use crate::layout::{Blocks, Grid, Layout};
+use crate::marker::{Frame, Parser, Quant, Scan};
+use crate::restart::Restarts;
+use crate::transform::{NEEDED, NEEDED_BITS, PLACE_OF, Weights, mean, two_by_two};
+use crate::{Error, Limits};
+
+/// What is known of a channel so far.
+struct Channel {
+    blocks: Blocks,
+    /// The quantization table in force when the channel's first scan came.
+    quant: Option<Quant>,
+    /// For each coefficient, the bit position to which it is known; nothing if it is not.
+    known_to: [Option<u8>; 64],
+    /// The first coefficient of each block.
+    dc: Vec<i16>,
+    /// The others, if they are needed.
+    rest: Option<Rest>,
+}
+
+/// Coefficients after the first. Those that make no difference to the samples are kept track of only as far as decoding
+/// the others takes.
+struct Rest {
+    /// For each block, which coefficients are not zero, one bit each.
+    nonzero: Vec<u64>,
+    /// For each block, the coefficients that are needed, in the order of [`NEEDED`].
+    values: Vec<[i16; NEEDED.len()]>,
+}
+
+/// Decodes the scans, of which `scan` is the first, into a plane of samples per channel.
+pub(crate) fn decode(
+    feed: &mut Feed,
+    input: &[u8],
+    parser: &mut Parser,
+    frame: &Frame,
+    layout: &Layout,
+    scan: Scan,
+    limits: &Limits,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut channels: Vec<Channel> = layout.blocks.iter().map(|&blocks| Channel::new(blocks)).collect();
+    let mut next = Some(scan);
+    let mut scans = 0;
+    while let Some(scan) = next {
+        scans += 1;
+        if scans > limits.max_scans {
+            return Err(Error::TooManyScans);
+        }
+        for part in &scan.parts {
+            let channel = &mut channels[part.channel];
+            if channel.quant.is_none() {
+                channel.quant = Some(parser.quant(frame.channels[part.channel])?);
+            }
+            channel.note(&scan)?;
+        }
+        let end = match (&scan.parts[..], scan.band) {
+            (_, (0, 0)) => {
+                let grid = layout.grid(&scan)?;
+                decode_means(feed, &scan, &grid, &mut channels)?;
+                feed.marker()
+            }
+            ([part], (1.., _)) => match &mut channels[part.channel] {
+                Channel { blocks, rest: Some(rest), .. } => {
+                    let huffman = part.ac.as_deref().ok_or(missing_table(&scan))?;
+                    decode_rest(feed, &scan, huffman, blocks, rest)?;
+                    feed.marker()
+                }
+                _ => skip_scan(input, scan.data),
+            },
+            _ => return Err(Error::Damaged { what: "a scan has an impossible band", at: scan.data }),
+        };
+        parser.jump(end);
+        next = parser.next_scan()?;
+    }
+    // With less, libjpeg guesses what is missing.
+    let complete = |channel: &Channel| channel.known_to[0].is_some() && channel.known_to[1..10] == [Some(0); 9];
+    if !channels.iter().all(complete) {
+        return Err(Error::Unsupported("scans that are missing"));
+    }
+    channels.into_iter().map(Channel::samples).collect()
+}
+
+fn missing_table(scan: &Scan) -> Error {
+    Error::Damaged { what: "a Huffman table is missing", at: scan.data }
+}
+
+impl Channel {
+    fn new(blocks: Blocks) -> Self {
+        let count = blocks.count();
+        let rest = || Rest { nonzero: vec![0; count], values: vec![[0; NEEDED.len()]; count] };
+        Self { blocks, quant: None, known_to: [None; 64], dc: vec![0; count], rest: (blocks.samples == 2).then(rest) }
+    }
+
+    /// Notes what a scan makes known. Scans that do not follow from those before are left to a complete decoder.
+    fn note(&mut self, scan: &Scan) -> Result<(), Error> {
+        let (first, last) = (usize::from(scan.band.0), usize::from(scan.band.1));
+        let in_band = first <= last && last < 64 && (first > 0) == (last > 0) && (first == 0 || scan.parts.len() == 1);
+        if !in_band || scan.low > 13 || scan.high > 0 && scan.low + 1 != scan.high {
+            return Err(Error::Damaged { what: "a scan has impossible parameters", at: scan.data });
+        }
+        let expected = (scan.high > 0).then_some(scan.high);
+        let (dc, band) = (self.known_to[0], &mut self.known_to[first..=last]);
+        if first > 0 && dc.is_none() || band.iter().any(|&known| known != expected) {
+            return Err(Error::Unsupported("scans in an unusual order"));
+        }
+        band.fill(Some(scan.low));
+        Ok(())
+    }
+
+    /// The samples of all blocks.
+    fn samples(self) -> Result<Vec<u8>, Error> {
+        let quant = self.quant.ok_or(Error::Unsupported("scans that are missing"))?;
+        let step = i32::from(quant[0]);
+        let mean_of = |&dc: &i16| mean(i32::from(dc) * step);
+        let Some(rest) = self.rest else { return Ok(self.dc.iter().map(mean_of).collect()) };
+
+        let weights = Weights::new(&quant);
+        let stride = self.blocks.stride();
+        let mut plane = vec![0; 4 * self.blocks.count()];
+        let rows = self.dc.chunks_exact(self.blocks.all.0).zip(rest.nonzero.chunks_exact(self.blocks.all.0));
+        let rows = rows.zip(rest.values.chunks_exact(self.blocks.all.0));
+        for (lines, ((dc, nonzero), values)) in plane.chunks_exact_mut(2 * stride).zip(rows) {
+            let (upper, lower) = lines.split_at_mut(stride);
+            let samples = upper.as_chunks_mut::<2>().0.iter_mut().zip(lower.as_chunks_mut::<2>().0);
+            for ((((upper, lower), dc), nonzero), values) in samples.zip(dc).zip(nonzero).zip(values) {
+                [*upper, *lower] = if nonzero & NEEDED_BITS == 0 {
+                    [[mean_of(dc); 2]; 2]
+                } else {
+                    let mut sums = [0; 16];
+                    weights.add(&mut sums, 0, i32::from(*dc));
+                    for (&place, &value) in NEEDED.iter().zip(values) {
+                        weights.add(&mut sums, usize::from(place), i32::from(value));
+                    }
+                    two_by_two(&sums)
+                };
+            }
+        }
+        Ok(plane)
+    }
+}
+
+fn invalid(feed: &Feed) -> Error {
+    Error::Damaged { what: "the data contains an invalid code", at: feed.near() }
+}
+
+/// A scan of first coefficients.
+fn decode_means(feed: &mut Feed, scan: &Scan, grid: &Grid, channels: &mut [Channel]) -> Result<(), Error> {
+    let refines = scan.high > 0;
+    let mut tables = Vec::with_capacity(scan.parts.len());
+    if !refines {
+        for part in &scan.parts {
+            let huffman = part.dc.as_deref().ok_or(missing_table(scan))?;
+            if !huffman.is_for_dc() {
+                return Err(Error::Damaged { what: "a Huffman table has sizes that are too large", at: scan.data });
+            }
+            tables.push((huffman, huffman.dc()));
+        }
+    }
+    let mut last = [0i16; 4];
+    let mut restarts = Restarts::new(scan.restart);
+    feed.start(scan.data);
+    let mut bits = Bits::NONE;
+    for y in 0..grid.mcus.1 {
+        for x in 0..grid.mcus.0 {
+            bits = feed.ready(bits).map_err(|Short| Error::Truncated)?;
+            if restarts.due() {
+                restarts.next(feed)?;
+                bits = Bits::NONE;
+                last = [0; 4];
+            }
+            for (index, (part, &(across, down))) in scan.parts.iter().zip(&grid.in_mcu).enumerate() {
+                let channel = &mut channels[part.channel];
+                for row in y * down..(y + 1) * down {
+                    for column in x * across..(x + 1) * across {
+                        let dc = &mut channel.dc[row * channel.blocks.all.0 + column];
+                        if refines {
+                            bits = bits.refill(feed.buffer());
+                            *dc |= (bits.number(1) as i16) << scan.low;
+                            bits = bits.skip(1);
+                        } else {
+                            let (huffman, table) = tables[index];
+                            let difference;
+                            (bits, difference) = self::difference(bits, feed.buffer(), table, huffman)
+                                .map_err(|BadCode| invalid(feed))?;
+                            last[index] = last[index].wrapping_add(difference as i16);
+                            *dc = last[index] << scan.low;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    feed.ready(bits).map(|_| ()).map_err(|Short| Error::Truncated)
+}
+
+/// A scan of coefficients after the first.
+fn decode_rest(feed: &mut Feed, scan: &Scan, huffman: &Huffman, blocks: &Blocks, rest: &mut Rest) -> Result<(), Error> {
+    let mut band =
+        Band { huffman, first: usize::from(scan.band.0), last: usize::from(scan.band.1), low: scan.low, ended: 0 };
+    let mut restarts = Restarts::new(scan.restart);
+    feed.start(scan.data);
+    let mut bits = Bits::NONE;
+    for row in 0..blocks.used.1 {
+        for column in 0..blocks.used.0 {
+            bits = feed.ready(bits).map_err(|Short| Error::Truncated)?;
+            if restarts.due() {
+                restarts.next(feed)?;
+                bits = Bits::NONE;
+                band.ended = 0;
+            }
+            let block = row * blocks.all.0 + column;
+            let (nonzero, values) = (&mut rest.nonzero[block], &mut rest.values[block]);
+            let decoded = match scan.high {
+                0 => band.begin(bits, feed.buffer(), nonzero, values),
+                _ => band.refine(bits, feed.buffer(), nonzero, values),
+            };
+            bits = decoded.map_err(|BadCode| invalid(feed))?;
+        }
+    }
+    feed.ready(bits).map(|_| ()).map_err(|Short| Error::Truncated)
+}
+
+/// Coefficients of a block in a scan.
+struct Band<'t> {
+    huffman: &'t Huffman,
+    first: usize,
+    last: usize,
+    low: u8,
+    /// So many blocks, beginning with the next, contain nothing new.
+    ended: u32,
+}
+
+/// A symbol of a scan: zeros to pass and then a value of so many bits, or the end of this block and more.
+enum Symbol {
+    Value { run: usize, size: u32 },
+    Zeros,
+    End { size: u32 },
+}
+
+impl Band<'_> {
+    /// The next symbol. At least 40 bits are left.
+    #[inline(always)]
+    fn symbol(&self, bits: Bits, buffer: &[u8]) -> Result<(Bits, Symbol), BadCode> {
+        let bits = bits.refill(buffer);
+        let entry = u32::from(self.huffman.ac()[bits.peek::<AC_BITS>()]);
+        let (length, run, size) = match entry {
+            0 => {
+                let (symbol, length) = self.huffman.symbol(bits.window).ok_or(BadCode)?;
+                (length, u32::from(symbol >> 4), u32::from(symbol & 15))
+            }
+            _ => ((entry & 63) - (entry >> 6 & 15), entry >> 10, entry >> 6 & 15),
+        };
+        let symbol = match (run, size) {
+            (15, 0) => Symbol::Zeros,
+            (size, 0) => Symbol::End { size },
+            (run, size) => Symbol::Value { run: run as usize, size },
+        };
+        Ok((bits.skip(length), symbol))
+    }
+
+    /// The first scan of the band: values that are zero so far.
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        mut bits: Bits,
+        buffer: &[u8],
+        nonzero: &mut u64,
+        values: &mut [i16; NEEDED.len()],
+    ) -> Result<Bits, BadCode> {
+        if self.ended > 0 {
+            self.ended -= 1;
+            return Ok(bits);
+        }
+        let mut place = self.first;
+        while place <= self.last {
+            let symbol;
+            (bits, symbol) = self.symbol(bits, buffer)?;
+            match symbol {
+                Symbol::Zeros => place += 16,
+                Symbol::Value { run, size } => {
+                    place += run;
+                    set(nonzero, values, place, (signed(bits.window, size) as i16) << self.low);
+                    bits = bits.skip(size);
+                    place += 1;
+                }
+                Symbol::End { size } => {
+                    self.ended = (1 << size) + bits.number(size) - 1;
+                    return Ok(bits.skip(size));
+                }
+            }
+        }
+        Ok(bits)
+    }
+
+    /// A later scan of the band: one more bit of what is not zero, and values that become nonzero with it.
+    fn refine(
+        &mut self,
+        mut bits: Bits,
+        buffer: &[u8],
+        nonzero: &mut u64,
+        values: &mut [i16; NEEDED.len()],
+    ) -> Result<Bits, BadCode> {
+        let mut place = self.first;
+        while self.ended == 0 && place <= self.last {
+            let symbol;
+            (bits, symbol) = self.symbol(bits, buffer)?;
+            let (mut zeros, value) = match symbol {
+                Symbol::Zeros => (15, 0),
+                Symbol::Value { run, size: 1 } => {
+                    let value = if bits.number(1) == 1 { 1 } else { -1 };
+                    bits = bits.skip(1);
+                    (run, value << self.low)
+                }
+                Symbol::Value { .. } => return Err(BadCode),
+                Symbol::End { size } => {
+                    self.ended = (1 << size) + bits.number(size);
+                    bits = bits.skip(size);
+                    break;
+                }
+            };
+            while place <= self.last {
+                if *nonzero >> place & 1 == 1 {
+                    bits = self.correct(bits, buffer, values, place);
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                place += 1;
+            }
+            if value != 0 {
+                set(nonzero, values, place, value);
+            }
+            place += 1;
+        }
+        if self.ended > 0 {
+            self.ended -= 1;
+            // What lies from `place` on, within the band, and is not zero.
+            let mut left =
+                if place > self.last { 0 } else { *nonzero >> place << place & u64::MAX >> (63 - self.last) };
+            while left != 0 {
+                bits = self.correct(bits, buffer, values, left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+        }
+        Ok(bits)
+    }
+
+    /// Reads one more bit of a value.
+    #[inline(always)]
+    fn correct(&self, bits: Bits, buffer: &[u8], values: &mut [i16; NEEDED.len()], place: usize) -> Bits {
+        let bits = bits.refill(buffer);
+        let one = 1 << self.low;
+        if bits.number(1) == 1
+            && let Some(value) = values.get_mut(usize::from(PLACE_OF[place & 63]))
+            && *value & one == 0
+        {
+            *value = if *value >= 0 { value.wrapping_add(one) } else { value.wrapping_sub(one) };
+        }
+        bits.skip(1)
+    }
+}
+
+/// Sets a coefficient. Beyond the block, its last one is meant, as in libjpeg.
+#[inline(always)]
+fn set(nonzero: &mut u64, values: &mut [i16; NEEDED.len()], place: usize, value: i16) {
+    let place = place.min(63);
+    *nonzero = *nonzero & !(1 << place) | u64::from(value != 0) << place;
+    if let Some(kept) = values.get_mut(usize::from(PLACE_OF[place])) {
+        *kept = value;
+    }
+}
