@@ -76,17 +76,17 @@ def rows(output):
     return pyarrow.parquet.read_metadata(output).num_rows
 
 
-def measure(program, tool, kind, inputs, folder, more):
+def measure(program, tool, kind, inputs, folder, more, before=()):
     suffix = "csv" if kind == "xml" else "parquet"
     output = folder / f"out-{tool}.{suffix}"
     output.unlink(missing_ok=True)
     if tool == "procpool":
         wall, used = time.perf_counter(), cpu()
-        command = [program, "table", f"{inputs}/**/*.{kind}", "-j", "2", "-q", "-o", output, *more]
+        command = [*before, program, "table", f"{inputs}/**/*.{kind}", "-j", "2", "-q", "-o", output, *more]
         subprocess.run(command, check=True)
         figures = time.perf_counter() - wall, cpu() - used
     else:
-        command = [sys.executable, HERE, "--peer", tool, kind, inputs, output]
+        command = [*before, sys.executable, HERE, "--peer", tool, kind, inputs, output]
         environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
         ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         figures = tuple(map(float, ended.stdout.split()))
@@ -102,11 +102,13 @@ def main():
     parser.add_argument("--folder", type=Path, required=True, help="where make_inputs.py has put its files")
     parser.add_argument("--cldr", type=Path, default=CLDR, help="XML files: Debian's package unicode-cldr-core")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--real-time", action="store_true", help="before all other work of a busy machine; needs root")
     arguments = parser.parse_args()
+    before = ["chrt", "--fifo", "1"] if arguments.real_time else []
     print(f"load average {os.getloadavg()[0]:.1f} before", flush=True)
-    print("| work | tool | wall clock, s | CPU time, s | of procpool's wall clock, CPU |")
+    print("| work | tool | wall clock, s | CPU time, s | times procpool's: wall clock, CPU |")
     print("|---|---|---|---|---|")
-    works = [("csv", arguments.folder / "csv", ["polars", "DuckDB"], []), ("jsonl", arguments.folder / "jsonl", ["polars", "DuckDB"], [])]
+    works = [(kind, arguments.folder / kind, ["polars", "DuckDB"], []) for kind in ["csv", "jsonl"]]
     if arguments.cldr.exists():
         picked = ["--record", "annotation", "--columns", "cp=@cp,type=@type,text=#text"]
         works.append(("xml", arguments.cldr, ["iterparse"], picked))
@@ -118,7 +120,7 @@ def main():
         figures, counts = {}, {}
         for _ in range(arguments.rounds):
             for tool in ["procpool", *peers]:
-                found, counts[tool] = measure(arguments.program, tool, kind, inputs, arguments.folder, more)
+                found, counts[tool] = measure(arguments.program, tool, kind, inputs, arguments.folder, more, before)
                 figures.setdefault(tool, []).append(found)
         if len(set(counts.values())) != 1:
             sys.exit(f"the outputs have different numbers of rows: {counts}")

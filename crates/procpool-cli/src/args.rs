@@ -326,7 +326,7 @@ pub(crate) struct RecordArgs {
     pub no_header: bool,
 
     /// How much of every file is looked at for its columns and types, or all (256 MiB at most)
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = sample_size)]
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = sample_size)]
     pub sample: u64,
 
     /// Where to record what did not fit [default: OUTPUT.misfits.jsonl, if there is anything]

@@ -309,7 +309,7 @@ fn a_hostile_file_fails_alone() {
         format!("deep.json: {}", depth(128, 128)),
         format!("deep.jsonl: {}", depth(128, 5 * 128)),
         format!("deep.xml: {}", depth(256, 3 * 256)),
-        "header.csv: has no end of its first line in its first 65536 bytes".into(),
+        "header.csv: has no end of its first line in its first 32768 bytes".into(),
         "latin1.csv: is not UTF-8 text (first at byte 5)".into(),
         "latin1.xml: is written in latin1, which is not read; convert it to UTF-8 (at byte 0)".into(),
         format!("long.csv: {}", long(4)),

@@ -357,6 +357,10 @@ fn check(bytes: &[u8], base: u64) -> Result<&str, JobError> {
         let message = format!("is not text: there is a NUL byte at byte {}", base + at as u64);
         return Err(JobError::new(Cause::NotUtf8, message));
     }
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
+        return Ok(text);
+    }
+    // The slower check says where.
     std::str::from_utf8(bytes).map_err(|error| {
         let at = base + error.valid_up_to() as u64;
         JobError::new(Cause::NotUtf8, format!("is not UTF-8 text (first at byte {at})"))
