@@ -19,6 +19,7 @@ test:
 	$(CARGO) run --quiet -p procpool-faults --bin soak -- for 60
 	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
+	PYTHON=$(PYTHON) sh crates/procpool-cli/tests/table/run.sh
 
 bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
@@ -27,6 +28,7 @@ bench: build
 # The jobs over many files beside the tools that people use for the same, those that are installed: minutes.
 bench-files: build
 	$(PYTHON) benches/files/run.py $(PROCPOOL) --document docs/BENCHMARKS.md
+	PYTHON=$(PYTHON) sh benches/table/run.sh
 
 # Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
 bench-thumbs:

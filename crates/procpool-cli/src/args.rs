@@ -36,6 +36,7 @@ pub(crate) enum JobArgs {
     Thumbs(ThumbsArgs),
     Count(CountArgs),
     Logs(LogsArgs),
+    Table(TableArgs),
     Bench(BenchArgs),
 }
 
@@ -259,6 +260,111 @@ pub(crate) struct TextArgs {
     pub chunk_size: Limit<u64>,
 }
 
+/// Make one table of the records of many files
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procpool table sales/ -o sales.parquet             every .csv .tsv .json .jsonl .xml
+  procpool table 'logs/**/*.jsonl.gz' -o all.arrow --file-column file
+  procpool table feeds/*.xml --record channel/item --columns title=title,url=link -o items.csv
+  procpool table api/*.json --record data.items --columns id,user=owner.name -o items.jsonl
+
+The columns and their types come from the beginning of every file; where files
+disagree a column becomes as wide as it must, at last text. A value that still
+does not fit is left out and recorded in OUTPUT.misfits.jsonl. A file that cannot
+be read to its end gives no records; the others are done. The output is there
+whole or not at all, and the same whatever -j and --chunk are.")]
+pub(crate) struct TableArgs {
+    #[command(flatten)]
+    pub inputs: InputArgs,
+
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// What to write [default: by the name of the output]
+    #[arg(long, value_enum)]
+    pub format: Option<TableFormat>,
+
+    #[command(flatten)]
+    pub records: RecordArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
+    /// Append everything that happens to this file, one JSON object per line
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub log: Option<PathBuf>,
+}
+
+/// Where records are and what becomes of them.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// How the files are written [default: by name and content]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub from: Option<TableSource>,
+
+    /// Where records are: a path as in data.items to a list in JSON, or as in channel/item to an element in XML
+    /// [default: the list or the repeated element that is least deep]
+    #[arg(long, value_name = "PATH")]
+    pub record: Option<String>,
+
+    /// Columns to take, as name=path or just a path: a field, a member as in user.name, an element or attribute as in
+    /// user/@id [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = table_column)]
+    pub columns: Option<Vec<(String, String)>>,
+
+    /// Add a column of this name with the file that each record is from
+    #[arg(long, value_name = "NAME")]
+    pub file_column: Option<String>,
+
+    /// What separates values: one character, or tab [default: by the first line]
+    #[arg(long, value_name = "CHAR", value_parser = separator)]
+    pub separator: Option<u8>,
+
+    /// The first line of separated values is a record, not the names of the columns
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// How much of every file is looked at for its columns and types, or all (256 MiB at most)
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", value_parser = sample_size)]
+    pub sample: u64,
+
+    /// Where to record what did not fit [default: OUTPUT.misfits.jsonl, if there is anything]
+    #[arg(long, value_name = "FILE")]
+    pub misfits: Option<PathBuf>,
+
+    /// How much of the inputs makes a row group of Parquet or a batch of Arrow
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    pub row_group: u64,
+
+    /// How much of the inputs a worker takes at once, in whole row groups
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    pub chunk: u64,
+}
+
+/// What a table is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    Parquet,
+    Arrow,
+    Csv,
+    Jsonl,
+}
+
+/// What records are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableSource {
+    Csv,
+    Tsv,
+    Json,
+    Jsonl,
+    Xml,
+}
+
 /// What is written down, and read again.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -355,7 +461,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub cpu_time: Option<Limit<Duration>>,
 
-    /// Most memory of a worker at work, such as 512MiB, 2G or none [default: 2GiB for thumbs, else none]
+    /// Most memory of a worker at work, such as 512MiB, 2G or none [default: 2GiB for thumbs and table, else none]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<Limit<u64>>,
 
@@ -409,6 +515,30 @@ fn blur_radius(text: &str) -> Result<f32, String> {
         Ok(radius) if radius > 0.0 && radius <= 1000.0 => Ok(radius),
         _ => Err("write a radius in pixels above 0 and up to 1000, such as 2 or 0.5".into()),
     }
+}
+
+fn table_column(text: &str) -> Result<(String, String), String> {
+    let (name, path) = text.split_once('=').unwrap_or((text, text));
+    if name.is_empty() || path.is_empty() {
+        return Err("write name=path or a path".into());
+    }
+    Ok((name.into(), path.into()))
+}
+
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "tab" => Ok(b'\t'),
+        &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => Ok(byte),
+        _ => Err("write one ASCII character that is not a quote or a line end, or tab".into()),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    bytes(text)?.at_most().ok_or_else(|| "write a size such as 512KiB, 8MiB or 1G".into())
+}
+
+fn sample_size(text: &str) -> Result<u64, String> {
+    if text == "all" { Ok(u64::MAX) } else { size(text) }
 }
 
 #[cfg(test)]

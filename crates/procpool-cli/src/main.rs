@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         JobPlan::Thumbs(plan) => jobs::thumbs::thumbs(&context, plan),
         JobPlan::Count(plan) => jobs::count::count(&context, plan),
         JobPlan::Logs(plan) => jobs::logs::logs(&context, plan),
+        JobPlan::Table(plan) => jobs::table::table(&context, plan),
         JobPlan::Bench(plan) => jobs::bench::bench(&context, plan),
     };
     code.into()

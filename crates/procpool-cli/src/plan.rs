@@ -8,8 +8,8 @@ use std::time::Duration;
 use procpool::Kind;
 
 use crate::args::{
-    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn, TextArgs,
-    ThumbsArgs,
+    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn,
+    TableArgs, TableFormat, TableSource, TextArgs, ThumbsArgs,
 };
 use crate::frame::lists;
 use crate::frame::log::LogPlan;
@@ -22,6 +22,7 @@ use crate::jobs::bench::BenchPlan;
 use crate::jobs::count::{self, CountPlan, Figure};
 use crate::jobs::logs::filter::Filter;
 use crate::jobs::logs::{LogsPlan, Settings, Shape};
+use crate::jobs::table::{OutFormat as TableOut, Syntax, TablePlan, format_by_name};
 use crate::jobs::thumbs::{Place, ThumbsPlan};
 use procpool_cli::picture::{Options, OutFormat};
 
@@ -34,6 +35,8 @@ pub(crate) enum JobPlan {
     Count(CountPlan),
     /// Statistics of access logs.
     Logs(LogsPlan),
+    /// Make a table.
+    Table(TablePlan),
     /// Measure.
     Bench(BenchPlan),
 }
@@ -57,6 +60,7 @@ pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
         JobArgs::Thumbs(args) => thumbs(args),
         JobArgs::Count(args) => count_plan(args),
         JobArgs::Logs(args) => logs(args),
+        JobArgs::Table(args) => table(args),
         JobArgs::Bench(args) => Ok(bench(args)),
     }
 }
@@ -130,6 +134,54 @@ fn inputs(args: InputArgs) -> Result<Vec<PathBuf>, String> {
 
 fn text(args: &TextArgs) -> TextPlan {
     TextPlan { unpack: !args.no_unpack, chunk: args.chunk_size.at_most() }
+}
+
+fn table(args: TableArgs) -> Result<Plan, String> {
+    let format = match args.format {
+        Some(TableFormat::Parquet) => TableOut::Parquet,
+        Some(TableFormat::Arrow) => TableOut::Arrow,
+        Some(TableFormat::Csv) => TableOut::Csv,
+        Some(TableFormat::Jsonl) => TableOut::Lines,
+        None => format_by_name(&args.output).ok_or_else(|| {
+            let output = names::show(&args.output);
+            format!("{output} ends in none of .parquet .arrow .csv .jsonl; say with --format what to write")
+        })?,
+    };
+    if args.output.file_name().is_none() {
+        return Err(format!("-o takes the name of a file, and {} is none", names::show(&args.output)));
+    }
+    let records = args.records;
+    let mut names: Vec<&str> = records.columns.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(name) = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]) {
+        return Err(format!("--columns has {name} twice; give one of them another name, as in other={name}"));
+    }
+    let recursive = args.inputs.recursive;
+    let job = JobPlan::Table(TablePlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        output: args.output,
+        format,
+        syntax: records.from.map(|from| match from {
+            TableSource::Csv => Syntax::Csv { separator: 0 },
+            TableSource::Tsv => Syntax::Csv { separator: b'\t' },
+            TableSource::Json => Syntax::Json,
+            TableSource::Jsonl => Syntax::Lines,
+            TableSource::Xml => Syntax::Xml,
+        }),
+        separator: records.separator,
+        no_header: records.no_header,
+        record: records.record,
+        picks: records.columns,
+        source: records.file_column,
+        misfits: records.misfits,
+        sample: records.sample,
+        row_group: records.row_group,
+        chunk: records.chunk,
+    });
+    let pool = pool(&args.common, Limit::None, Limit::AtMost(2 << 30), !args.sandbox.no_sandbox);
+    let log = args.log.map(|path| LogPlan { path, resume: false });
+    Ok(Plan { job, pool, style: style(&args.common), log })
 }
 
 fn bench(args: BenchArgs) -> Plan {

@@ -164,10 +164,86 @@ pub(crate) fn write(target: &Output, bytes: &[u8]) -> Result<(), JobError> {
 
 fn write_with(target: &Output, bytes: &[u8], anonymous: bool) -> Result<(), JobError> {
     let written = target.folder.open(true).and_then(|folder| write_in(folder.as_fd(), &target.name, bytes, anonymous));
-    written.map_err(|error| {
-        let message = format!("cannot write {}: {}", names::show(&target.path), reason(&error));
-        JobError::new(Cause::Unwritable, message)
-    })
+    written.map_err(|error| unwritable(target, &error))
+}
+
+fn unwritable(target: &Output, error: &io::Error) -> JobError {
+    JobError::new(Cause::Unwritable, format!("cannot write {}: {}", names::show(&target.path), reason(error)))
+}
+
+/// An output that is written piece by piece. Nothing of it is to be seen under its name until it is [kept](Self::keep), and
+/// nothing stays of one that is not.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    target: Output,
+    folder: OwnedFd,
+    file: File,
+    /// Its name until then, where files without a name are not to be had.
+    temporary: Option<String>,
+}
+
+impl Pending {
+    /// Begins an output, and makes its folder if it is missing.
+    pub(crate) fn begin(target: &Output) -> Result<Pending, JobError> {
+        Self::begin_with(target, true).map_err(|error| unwritable(target, &error))
+    }
+
+    fn begin_with(target: &Output, anonymous: bool) -> io::Result<Pending> {
+        let folder = target.folder.open(true)?;
+        let (target, mode) = (target.clone(), Mode::from_raw_mode(0o666));
+        if anonymous {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            match rustix::fs::openat(&folder, c".", flags, mode) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    lock(&file)?;
+                    return Ok(Pending { target, folder, file, temporary: None });
+                }
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        loop {
+            let name = temporary_name()?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+            let file = match rustix::fs::openat(&folder, name.as_str(), flags, mode) {
+                Err(Errno::EXIST) => continue,
+                created => File::from(created?),
+            };
+            lock(&file)?;
+            // Before the lock was there, another run may have taken the file for a stale one.
+            if rustix::fs::fstat(&file)?.st_nlink > 0 {
+                return Ok(Pending { target, folder, file, temporary: Some(name) });
+            }
+        }
+    }
+
+    /// The file to write to.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The failure to write it.
+    pub(crate) fn failure(&self, error: &io::Error) -> JobError {
+        unwritable(&self.target, error)
+    }
+
+    /// Gives it its name, in place of what may have it.
+    pub(crate) fn keep(mut self) -> Result<(), JobError> {
+        let kept = match self.temporary.take() {
+            None => name_anonymous(&self.file, self.folder.as_fd(), &self.target.name),
+            Some(name) => Temporary { folder: self.folder.as_fd(), name }.rename(&self.target.name),
+        };
+        kept.map_err(|error| unwritable(&self.target, &error))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(name) = self.temporary.take() {
+            drop(Temporary { folder: self.folder.as_fd(), name });
+        }
+    }
 }
 
 fn write_in(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], anonymous: bool) -> io::Result<()> {
@@ -186,13 +262,17 @@ fn write_in(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], anonymous: bool)
 fn write_anonymous(mut file: File, folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     lock(&file)?;
     file.write_all(bytes)?;
-    match link(&file, folder, name) {
+    name_anonymous(&file, folder, name)
+}
+
+fn name_anonymous(file: &File, folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match link(file, folder, name) {
         Err(Errno::EXIST) => {}
         linked => return Ok(linked?),
     }
     let temporary = loop {
         let temporary = Temporary { folder, name: temporary_name()? };
-        match link(&file, folder, temporary.name.as_ref()) {
+        match link(file, folder, temporary.name.as_ref()) {
             Err(Errno::EXIST) => std::mem::forget(temporary),
             linked => {
                 linked?;
@@ -311,6 +391,26 @@ mod tests {
             write_with(&target, b"two!", anonymous).expect("replaced file");
             assert_eq!(fs::read(target.path()).expect("output"), b"two!");
             assert_eq!(listing(&root.path().join("new/sub")), ["x.jpg"]);
+        }
+    }
+
+    #[test]
+    fn an_output_that_is_written_piece_by_piece_is_there_whole_or_not_at_all() {
+        for anonymous in [true, false] {
+            let root = tempfile::tempdir().expect("temporary folder");
+            let target = Output::new(&Root::new(root.path()), Path::new("x"));
+            let begin = || Pending::begin_with(&target, anonymous).expect("begun");
+            let pending = begin();
+            pending.file().write_all(b"half").expect("write");
+            drop(pending);
+            assert_eq!(listing(root.path()), [""; 0]);
+            for whole in ["one", "two"] {
+                let pending = begin();
+                pending.file().write_all(whole.as_bytes()).expect("write");
+                pending.keep().expect("kept");
+                assert_eq!(fs::read_to_string(target.path()).expect("output"), whole);
+                assert_eq!(listing(root.path()), ["x"]);
+            }
         }
     }
 

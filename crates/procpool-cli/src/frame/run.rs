@@ -473,7 +473,7 @@ fn timed<T, M>(work: impl Fn(T) -> Result<M, JobError>, task: T) -> Result<Part<
 }
 
 /// Every file that a worker is to get soon is open here: with many workers more of them than most systems begin with.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     // As far as it may be raised; if that is not enough, opening a file says so.
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod count;
 pub(crate) mod logs;
+pub(crate) mod table;
 pub(crate) mod thumbs;
 
 use std::path::PathBuf;

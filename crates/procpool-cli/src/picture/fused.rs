@@ -12,8 +12,8 @@ use std::ops::{Range, RangeInclusive};
 
 use super::blur::{self, ExtendedBox};
 use super::reduce::{Mean, Reducer};
-use crate::simd::vectorised;
 use super::{Layout, Pixels};
+use crate::simd::vectorised;
 
 /// Weights are fractions of 2^12: over a cell, what is lost by that is a small part of a level.
 const FRACTION: u32 = 12;
