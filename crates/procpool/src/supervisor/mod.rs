@@ -33,12 +33,13 @@ use clock::Clock;
 use frame::Beside;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
+pub use launch::{Launched, Launcher};
 use link::Link;
 use log::Log;
 use obituary::{Obituary, ended_before_ready, told};
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
-pub(crate) use receive::Waiting;
+pub use receive::Waiting;
 
 use crate::arena::Arena;
 use crate::error::{Blame, Error, Kind, Result};
@@ -434,6 +435,14 @@ impl Core {
         }
         self.pump(now, out);
         self.notice_begun(now, out);
+    }
+
+    /// Whether this task, which has not ended, has begun.
+    pub(crate) fn has_begun(&self, frame: FrameId, task: u32) -> bool {
+        self.links.iter().any(|(worker, link)| {
+            let at = self.sched.front(*worker).is_some_and(|(front, _, _)| front == frame);
+            at && link.begun().is_some_and(|begun| task < begun)
+        })
     }
 
     /// From now on `listener` is to be rung for results.
