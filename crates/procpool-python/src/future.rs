@@ -27,7 +27,8 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 struct SlotState {
     outcome: Option<Outcomes>,
-    waiter: Option<Thread>,
+    /// The threads that wait for it.
+    waiters: Vec<Thread>,
     /// What Python is to be told when it has come.
     token: Option<u64>,
 }
@@ -40,15 +41,13 @@ impl Slot {
 
 impl Completion for Slot {
     fn complete(&self, _first: u64, outcomes: Outcomes) {
-        let (waiter, token) = {
+        let (waiters, token) = {
             let mut state = self.lock();
             state.outcome = Some(outcomes);
             self.done.store(true, SeqCst);
-            (state.waiter.take(), state.token.take())
+            (std::mem::take(&mut state.waiters), state.token.take())
         };
-        if let Some(waiter) = waiter {
-            waiter.unpark();
-        }
+        waiters.iter().for_each(Thread::unpark);
         if let Some(token) = token {
             crate::collector::tell(token);
         }
@@ -61,7 +60,10 @@ impl Waiting for Slot {
     }
 
     fn set_waiter(&self, waiter: Option<Thread>) {
-        self.lock().waiter = waiter;
+        match waiter {
+            Some(waiter) => self.lock().waiters.push(waiter),
+            None => self.lock().waiters.retain(|waiter| waiter.id() != std::thread::current().id()),
+        }
     }
 }
 

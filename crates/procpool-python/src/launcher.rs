@@ -142,7 +142,41 @@ impl Shared {
     }
 }
 
-impl Launcher for Shared {
+/// The workers of one pool, each with a number that no other living one has.
+#[derive(Debug)]
+struct Seats {
+    template: Arc<Shared>,
+    taken: Mutex<Vec<OwnedFd>>,
+}
+
+/// Whether the process has ended.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+impl Launcher for Seats {
+    fn launch(
+        &self,
+        name: &str,
+        socket: OwnedFd,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> io::Result<Launched> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let seat = taken.iter().position(has_ended).unwrap_or(taken.len());
+        let name = name.rsplit_once('-').map_or(name, |(name, _)| name);
+        let launched = self.template.launch(&format!("{name}-{seat}"), socket, stdout, stderr)?;
+        let pidfd = launched.pidfd.try_clone()?;
+        match taken.get_mut(seat) {
+            Some(place) => *place = pidfd,
+            None => taken.push(pidfd),
+        }
+        Ok(launched)
+    }
+}
+
+impl Shared {
     fn launch(
         &self,
         name: &str,
@@ -200,8 +234,9 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// What starts the workers of one pool.
     pub(crate) fn launcher(&self) -> Arc<dyn Launcher> {
-        Arc::clone(&self.shared) as Arc<dyn Launcher>
+        Arc::new(Seats { template: Arc::clone(&self.shared), taken: Mutex::default() })
     }
 }
 

@@ -420,6 +420,10 @@ impl MapIter {
 
 impl Drop for MapIter {
     fn drop(&mut self) {
-        self.end();
+        // What nobody has read is done all the same, as in the standard library; of what somebody has begun to read, nobody
+        // will read the rest.
+        if self.yielded > 0 {
+            self.end();
+        }
     }
 }

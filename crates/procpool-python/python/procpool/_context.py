@@ -82,6 +82,7 @@ class Plan:
                 fork = True
         wishes = {
             "name": name,
+            "workers": workers,
             "clean": not fork,
             "cwd": _cwd(),
             "environ": self._environment(workers),

@@ -41,7 +41,8 @@ class ProcessPoolExecutor(_base.Executor):
     ``on_crash``: ``"replace"`` (a worker's death costs the call it ran, which fails with `WorkerDied`) or ``"break"`` (as in the
     standard library: it breaks the pool).
 
-    ``worker_env``: a function from a worker's number to what is to be added to its environment. ``output``: a function that is
+    ``worker_env``: a function from a worker's number, less than ``max_workers`` and no other living worker's, to what is to be added
+    to its environment; for a moment there are two of a number when a worker is replaced for its age. ``output``: a function that is
     called with each line that workers print, as ``output(pid, is_stderr, text)``. ``logging``: forward log records of workers to
     the loggers of the same names here.
     """

@@ -7,13 +7,15 @@ there is what tasks see.
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
 import traceback
+from collections import ChainMap
 from concurrent.futures.process import _RemoteTraceback
 from multiprocessing.reduction import ForkingPickler
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import cloudpickle
 
@@ -66,12 +68,25 @@ class Sent:
         return changed
 
 
+def _code_reduce(code):
+    """As cloudpickle does it, but tracebacks name the file."""
+    make, args = _cloudpickle_code_reduce(code)
+    return make, tuple(code.co_filename if arg == "<dynamic-code>" else arg for arg in args)
+
+
+_cloudpickle_code_reduce = cloudpickle.cloudpickle._code_reduce
+
+
 class _Pickler(cloudpickle.Pickler):
+    dispatch_table = ChainMap(
+        {**ForkingPickler._extra_reducers, **cloudpickle.Pickler._dispatch_table, CodeType: _code_reduce},
+        copyreg.dispatch_table,
+    )
+
     def __init__(self, file, sent: Sent | None, buffer_callback) -> None:
         super().__init__(file, PROTOCOL, buffer_callback)
         self._sent = sent
         self.globals_seen: dict[str, object] = {}
-        self.dispatch_table = ForkingPickler._extra_reducers | self.dispatch_table  # type: ignore[assignment]
 
     def _dynamic_function_reduce(self, func):
         made = super()._dynamic_function_reduce(func)

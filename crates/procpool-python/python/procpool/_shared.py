@@ -7,10 +7,6 @@ import mmap
 import os
 
 
-def _attach(fd_of, shape, dtype):
-    return fd_of.array(shape, dtype)
-
-
 class _Memory:
     """Anonymous memory with a descriptor; in another process, the same memory."""
 
@@ -22,8 +18,6 @@ class _Memory:
         self.map = mmap.mmap(self.fd, size)
 
     def __reduce__(self):
-        from multiprocessing.reduction import DupFd
-
         return _rebuild, (self.size, os.getpid(), self.fd)
 
     def __del__(self) -> None:
@@ -31,9 +25,6 @@ class _Memory:
             os.close(self.fd)
         except OSError:
             pass
-
-
-_known: dict[tuple[int, int, int], object] = {}
 
 
 def _rebuild(size: int, pid: int, fd: int) -> _Memory:

@@ -88,7 +88,7 @@ def _dress(wishes: dict) -> None:
         sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     environment = wishes["worker_env"]
     if environment is not None:
-        os.environ.update(pickle.loads(environment)(number))
+        os.environ.update(pickle.loads(environment)(number % wishes["workers"]))
     for stream in (sys.stdout, sys.stderr):
         try:
             # Lines are passed on as they are printed; and what the program itself had not written yet is not ours.
