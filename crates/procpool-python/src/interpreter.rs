@@ -17,6 +17,7 @@ pub(crate) fn identity() -> Vec<u8> {
 
 struct Python3 {
     set_up: Py<PyAny>,
+    finish: Py<PyAny>,
 }
 
 /// What a worker has made of a function's description: the function, or what was raised by the attempt.
@@ -36,6 +37,14 @@ impl Interpreter for Python3 {
                 Err(error) => Err(error.to_string()),
             }
         })
+    }
+
+    fn finish(&self) {
+        Python::attach(|py| {
+            if let Err(error) = self.finish.call0(py) {
+                error.print(py);
+            }
+        });
     }
 
     fn run(&self, task: &mut Task<'_>) {
@@ -106,12 +115,13 @@ fn reply(py: Python<'_>, task: &mut Task<'_>, outcome: Result<Bound<'_, PyAny>, 
 }
 
 /// Serves the pool at the other end of the socket `fd`, which is this function's from now on; returns when this process is to end.
-/// `set_up` is called once, with a pickle and its buffers, and returns why this worker cannot work, or None.
+/// `set_up` is called once, with a pickle and its buffers, and returns why this worker cannot work, or None; `finish` when it
+/// was told to end.
 #[pyfunction]
 #[allow(unsafe_code)]
-pub(crate) fn serve(py: Python<'_>, fd: i32, set_up: Py<PyAny>) -> PyResult<()> {
+pub(crate) fn serve(py: Python<'_>, fd: i32, set_up: Py<PyAny>, finish: Py<PyAny>) -> PyResult<()> {
     // SAFETY: the caller gives the descriptor away, as the documentation says.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let interpreter = Box::new(Python3 { set_up });
+    let interpreter = Box::new(Python3 { set_up, finish });
     py.detach(|| lang::serve(socket, identity(), interpreter)).map_err(|error| faults::raise(py, &error))
 }

@@ -1,5 +1,6 @@
 //! The pool, as Python sees it.
 
+use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -251,11 +252,15 @@ impl Port {
             })));
         }
         if let Some(token) = on_death {
+            let told_to_end = Mutex::new(BTreeSet::new());
             builder = builder.events(move |record| {
-                if let procpool::Event::WorkerEnded { exit_code, signal, .. } = &record.event
-                    && (*signal != None || *exit_code != Some(0))
-                {
-                    crate::collector::tell(token);
+                let mut told_to_end = told_to_end.lock().unwrap_or_else(PoisonError::into_inner);
+                match &record.event {
+                    procpool::Event::WorkerRetired { worker, .. } => drop(told_to_end.insert(*worker)),
+                    procpool::Event::WorkerEnded { worker, .. } if !told_to_end.remove(worker) => {
+                        crate::collector::tell(token);
+                    }
+                    _ => {}
                 }
             });
         }
@@ -384,6 +389,12 @@ impl Port {
     #[getter]
     fn pids(&self) -> PyResult<Vec<u32>> {
         Ok(self.pool()?.worker_pids())
+    }
+
+    /// How many tasks were accepted and have not ended.
+    #[getter]
+    fn pending(&self) -> PyResult<u64> {
+        Ok(self.0.port()?.pending())
     }
 
     /// What it has done so far.

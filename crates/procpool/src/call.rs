@@ -56,6 +56,8 @@ pub(crate) struct Foreign {
     pub(crate) trampoline: Trampoline,
     /// What the program that started the worker must give as its own.
     pub(crate) identity: Vec<u8>,
+    /// What is left to do before the worker ends.
+    pub(crate) finish: fn(),
 }
 
 static FOREIGN: OnceLock<Foreign> = OnceLock::new();
@@ -63,6 +65,13 @@ static FOREIGN: OnceLock<Foreign> = OnceLock::new();
 /// From now on this process is a worker of another language: whatever it is to run goes to one trampoline.
 pub(crate) fn become_foreign(foreign: Foreign) {
     let _ = FOREIGN.set(foreign);
+}
+
+/// Does what is left to do when this worker was told to end.
+pub(crate) fn finish() {
+    if let Some(foreign) = FOREIGN.get() {
+        (foreign.finish)();
+    }
 }
 
 /// A task function's name in this process and across processes.

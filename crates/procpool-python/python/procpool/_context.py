@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import multiprocessing
 import os
 import pickle
 import sys
 import threading
-from multiprocessing import process
+from multiprocessing import context, process
 
 from . import _core, _pickling, _template, _worker
 
@@ -55,12 +57,46 @@ def _after_fork() -> None:
     _clean = None
 
 
-def method_of(context) -> str | None:
+def method_of(wish) -> str | None:
     """``fork``, ``spawn``, ``forkserver``, or None for whatever is best."""
-    if context is None or isinstance(context, str):
-        return context
-    get = getattr(context, "get_start_method", None)
+    if wish is None or isinstance(wish, str):
+        return wish
+    get = getattr(wish, "get_start_method", None)
     return get(allow_none=True) if get is not None else None
+
+
+class _Descriptor:
+    """A descriptor that processes of the same user open again: that of a pipe or a file."""
+
+    def __init__(self, fd: int) -> None:
+        self.path = f"/proc/{os.getpid()}/fd/{fd}"
+        self.flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE | os.O_CLOEXEC
+
+    def detach(self) -> int:
+        return os.open(self.path, self.flags)
+
+
+class _Popen:
+    """What multiprocessing asks for how to give things to a process that it starts."""
+
+    def duplicate_for_child(self, fd: int) -> int:
+        return fd
+
+    def DupFd(self, fd: int) -> _Descriptor:  # noqa: N802
+        return _Descriptor(fd)
+
+
+@contextlib.contextmanager
+def _spawning(allowed: bool):
+    """Lets locks, queues and pipes of multiprocessing be pickled for workers, if that is allowed."""
+    if not allowed:
+        yield
+        return
+    context.set_spawning_popen(_Popen())
+    try:
+        yield
+    finally:
+        context.set_spawning_popen(None)
 
 
 class Plan:
@@ -74,9 +110,10 @@ class Plan:
         fork = method == "fork"
         if initializer is not None and not fork:
             try:
-                described, _ = _pickling.dump((initializer, tuple(initargs)), self.sent)
+                with _spawning(method is not None):
+                    described, _ = _pickling.dump((initializer, tuple(initargs)), self.sent)
             except RuntimeError:
-                # Locks and queues of multiprocessing go to workers by inheritance only.
+                # Locks and queues of multiprocessing, those of a context that forks, go to workers by inheritance only.
                 if method is not None:
                     raise
                 fork = True

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
+import time
 import weakref
 from concurrent.futures import _base
 from concurrent.futures.process import BrokenProcessPool
@@ -78,6 +82,13 @@ class ProcessPoolExecutor(_base.Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
+            if mp_context is None:
+                mp_context = multiprocessing.get_context("spawn")
+            elif method == "fork":
+                raise ValueError(
+                    "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+                    "supply a different mp_context."
+                )
         if on_crash not in ("replace", "break"):
             raise ValueError('on_crash must be "replace" or "break"')
         self._max_workers = max_workers
@@ -238,7 +249,12 @@ class ProcessPoolExecutor(_base.Executor):
 
     @property
     def _processes(self) -> dict[int, _Process]:
-        return {pid: _Process(pid) for pid in self.worker_pids()}
+        pids = self.worker_pids()
+        while not pids and self._port is not None and not self._shut_down and self._port.pending:
+            # The standard library's are there when `submit` returns.
+            time.sleep(0.001)
+            pids = self.worker_pids()
+        return {pid: _Process(pid) for pid in pids}
 
     def shutdown(self, wait=True, *, cancel_futures=False) -> None:
         """Takes no more calls. Waits for those that were accepted, or with ``wait=False`` returns at once; with
@@ -299,8 +315,6 @@ class _Process:
         self.pid = self.ident = pid
 
     def is_alive(self) -> bool:
-        import os
-
         try:
             os.kill(self.pid, 0)
         except OSError:
@@ -309,22 +323,14 @@ class _Process:
 
     def terminate(self) -> None:
         """Sends SIGTERM."""
-        import os
-        import signal
-
         os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Sends SIGKILL."""
-        import os
-        import signal
-
         os.kill(self.pid, signal.SIGKILL)
 
     def join(self, timeout=None) -> None:
         """Waits until it has ended; the pool reaps it."""
-        import time
-
         end = None if timeout is None else time.monotonic() + timeout
         while self.is_alive() and (end is None or time.monotonic() < end):
             time.sleep(0.001)

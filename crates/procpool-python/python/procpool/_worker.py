@@ -7,6 +7,7 @@ import pickle
 import sys
 import traceback
 import types
+from concurrent.futures._base import LOGGER
 from multiprocessing import process, util
 
 from . import _core
@@ -41,15 +42,16 @@ def work(socket: int, name: str) -> int:
     """Serves the pool at the other end of ``socket`` until it is done with this process; returns the exit code."""
     global number
     number = int(name.rpartition("-")[2] or 0)
-    _core.serve(socket, set_up)
-    status = 0
+    _core.serve(socket, set_up, finish)
+    return 0
+
+
+def finish() -> None:
+    """Does what a process of multiprocessing does at its end."""
     try:
         util._exit_function()
-    except BaseException:
-        traceback.print_exc()
-        status = 1
-    util._flush_std_streams()
-    return status
+    finally:
+        util._flush_std_streams()
 
 
 def set_up(data: bytes, _runs: list) -> str | None:
@@ -65,6 +67,7 @@ def set_up(data: bytes, _runs: list) -> str | None:
         if initializer is not None:
             initializer(*initargs)
     except BaseException:
+        LOGGER.critical("Exception in initializer:", exc_info=True)
         return "its initializer failed\n" + traceback.format_exc()
     return None
 

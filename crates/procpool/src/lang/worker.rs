@@ -21,6 +21,9 @@ pub trait Interpreter: Send + Sync {
 
     /// Runs one task, and calls [`Task::reply`] with what came of it, also if that is a failure.
     fn run(&self, task: &mut Task<'_>);
+
+    /// The worker was told to end: the last chance to flush and to clean up. A worker that is ended by force has none.
+    fn finish(&self) {}
 }
 
 /// A task to be run.
@@ -56,7 +59,7 @@ impl std::fmt::Debug for Task<'_> {
 static INTERPRETER: OnceLock<Box<dyn Interpreter>> = OnceLock::new();
 
 /// Makes this process a worker of the pool at the other end of `socket`, which a [`Launcher`](super::Launcher) was given, and
-/// returns when it is to end: at once, and without leaving anything that it has started. `identity` must be the pool's.
+/// returns when it is to end at once, with nothing left of what it has started. `identity` must be the pool's.
 ///
 /// The process should hold no descriptors of the pool's program, and have one thread.
 ///
@@ -67,10 +70,16 @@ pub fn serve(socket: OwnedFd, identity: Vec<u8>, interpreter: Box<dyn Interprete
     if INTERPRETER.set(interpreter).is_err() {
         return Err(Error::usage("this process is a worker already"));
     }
-    call::become_foreign(Foreign { trampoline, identity });
+    call::become_foreign(Foreign { trampoline, identity, finish });
     worker::run(socket, worker::Place::Process);
     process::end_own_descendants();
     Ok(())
+}
+
+fn finish() {
+    if let Some(interpreter) = INTERPRETER.get() {
+        interpreter.finish();
+    }
 }
 
 fn trampoline(invocation: &mut Invocation<'_>) -> Status {

@@ -90,6 +90,8 @@ pub(super) fn serve(
         is_tidy: true,
     };
     worker.work();
+    // As long as the socket is open nobody thinks that this worker is gone.
+    call::finish();
 }
 
 fn initialize(call: &CallMessage, mut fds: Vec<OwnedFd>) -> Result<(), String> {
