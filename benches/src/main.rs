@@ -28,7 +28,8 @@ pool-bench: measures procpool beside other pools
   --json FILE     also write every sample to FILE
   --idle SECONDS  instead: what a pool uses that is left alone so long, and what tasks take that wait
   --profile WHAT=N
-                  instead: procpool alone does N empty tasks, for a profiler to watch; WHAT is trips, gather or map
+                  instead: procpool alone does N empty tasks, for a profiler to watch; WHAT is trips, gather or map,
+                  and with gather:US and map:US the tasks compute for so many microseconds
   --help          this text
 ";
 
@@ -108,6 +109,17 @@ fn profile(what: &str) -> Result<()> {
     let (what, tasks) = what.split_once('=').ok_or("--profile needs WHAT=N")?;
     let tasks: u64 = tasks.parse().map_err(|_| "--profile needs a number of tasks")?;
     let pool = Processes::start(2)?;
+    if let Some((what, us)) = what.split_once(':') {
+        let us: f64 = us.parse().map_err(|_| "--profile WHAT:US needs a number of microseconds")?;
+        let steps = (tasks::steps_per_us() * us) as u64;
+        match what {
+            "gather" => pool.gather_work(tasks, steps)?,
+            "map" => pool.map_work(tasks, steps).unwrap_or(Ok(()))?,
+            _ => return Err(format!("unknown profile {what:?}; there are: gather:US, map:US").into()),
+        }
+        pool.shut_down();
+        return Ok(());
+    }
     match what {
         "trips" => (0..tasks).try_for_each(|_| pool.round_trip())?,
         "gather" => pool.gather(tasks)?,

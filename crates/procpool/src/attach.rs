@@ -3,7 +3,7 @@
 //! A value that stands for open descriptors hands them to the thread's current shipment while it is serialised, writes
 //! only their numbers, and takes them out again while it is deserialised on the other side.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -132,7 +132,7 @@ pub(crate) enum Owner {
 
 #[derive(Default)]
 struct Shipment {
-    outgoing: Option<Vec<Attachment>>,
+    outgoing: Vec<Attachment>,
     incoming: Vec<Option<OwnedFd>>,
     /// Memory that came with what is being read, or is known from before.
     memories: Memories,
@@ -166,28 +166,57 @@ impl Memories {
     }
 }
 
+/// How far the thread is with shipping a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shipping {
+    /// Nothing is being shipped.
+    No,
+    /// Nothing is attached yet.
+    Empty,
+    /// Something is in `outgoing`.
+    Loaded,
+}
+
 thread_local! {
     static SHIPMENT: RefCell<Shipment> = RefCell::default();
+    /// Beside it, since most values attach nothing, and this costs next to nothing to look at.
+    static SHIPPING: Cell<Shipping> = const { Cell::new(Shipping::No) };
 }
 
 /// Runs `encode` and returns what it attached beside its own result.
+#[inline]
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<Attachment>) {
     let mut attached = Vec::new();
     (collect_onto(&mut attached, encode), attached)
 }
 
 /// Runs `encode` and appends what it attaches to `attached`, whose length is the first number it uses.
+#[inline]
 pub(crate) fn collect_onto<R>(attached: &mut Vec<Attachment>, encode: impl FnOnce() -> R) -> R {
     /// Puts things back even if the user's code panics.
-    struct Restore<'a>(Option<Vec<Attachment>>, &'a mut Vec<Attachment>);
+    struct Restore<'a> {
+        shipping: Shipping,
+        outgoing: Vec<Attachment>,
+        attached: &'a mut Vec<Attachment>,
+    }
     impl Drop for Restore<'_> {
+        #[inline]
         fn drop(&mut self) {
-            let collected = SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.outgoing, self.0.take()));
-            *self.1 = collected.unwrap_or_default();
+            if SHIPPING.replace(self.shipping) == Shipping::Loaded || self.shipping == Shipping::Loaded {
+                let outgoing = std::mem::take(&mut self.outgoing);
+                *self.attached = SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.outgoing, outgoing));
+            }
         }
     }
-    let before = SHIPMENT.with_borrow_mut(|s| s.outgoing.replace(std::mem::take(attached)));
-    let _restore = Restore(before, attached);
+    let shipping = SHIPPING.get();
+    let mut outgoing = Vec::new();
+    if shipping == Shipping::Loaded || !attached.is_empty() {
+        outgoing = SHIPMENT.with_borrow_mut(|s| std::mem::replace(&mut s.outgoing, std::mem::take(attached)));
+        SHIPPING.set(Shipping::Loaded);
+    } else {
+        SHIPPING.set(Shipping::Empty);
+    }
+    let _restore = Restore { shipping, outgoing, attached };
     encode()
 }
 
@@ -215,15 +244,18 @@ pub(crate) fn supply<R>(fds: Vec<OwnedFd>, memories: Memories, decode: impl FnOn
 /// Adds memory to the current shipment, unless the receiver has it; returns how to name it, or `None` if nothing is being
 /// shipped.
 pub(crate) fn put_memory(memory: &Arc<Sealed>) -> Option<(Owner, u64)> {
+    if SHIPPING.get() == Shipping::No {
+        return None;
+    }
     SHIPMENT.with_borrow_mut(|s| {
-        let outgoing = s.outgoing.as_mut()?;
         let same = |other: &Arc<Sealed>| Arc::ptr_eq(other, memory);
         let theirs = s.memories.present.iter().find(|(owner, _, other)| *owner == Owner::Writer && same(other));
         if let Some((_, id, _)) = theirs {
             return Some((Owner::Reader, *id));
         }
-        if !outgoing.iter().filter_map(Attachment::memory).any(same) {
-            outgoing.push(Attachment(Kind::Memory(Arc::clone(memory))));
+        if !s.outgoing.iter().filter_map(Attachment::memory).any(same) {
+            s.outgoing.push(Attachment(Kind::Memory(Arc::clone(memory))));
+            SHIPPING.set(Shipping::Loaded);
         }
         Some((Owner::Writer, memory.id))
     })
@@ -244,10 +276,13 @@ pub(crate) fn find_memory(owner: Owner, id: u64) -> Option<Arc<Sealed>> {
 
 /// Adds descriptors to the current shipment; returns the number of the first, or `None` if nothing is being shipped.
 pub(crate) fn put(attachments: impl IntoIterator<Item = Attachment>) -> Option<u32> {
+    if SHIPPING.get() == Shipping::No {
+        return None;
+    }
     SHIPMENT.with_borrow_mut(|s| {
-        let outgoing = s.outgoing.as_mut()?;
-        let first = outgoing.len() as u32;
-        outgoing.extend(attachments);
+        let first = s.outgoing.len() as u32;
+        s.outgoing.extend(attachments);
+        SHIPPING.set(Shipping::Loaded);
         Some(first)
     })
 }

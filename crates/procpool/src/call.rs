@@ -224,16 +224,28 @@ where
     name_of::<F>(trampoline::<F, X, O>)
 }
 
+/// How an attempt came out: whether its output spilled, or the status and text of a failure, or its panic.
+type Attempt = std::thread::Result<std::result::Result<bool, (Status, String)>>;
+
 /// Runs `body`, and turns whatever comes of it into a status and bytes.
 pub(crate) fn run<'a, O: Serialize>(
     invocation: &mut Invocation<'a>,
     body: impl FnOnce(&mut Source<'a>, &mut Option<&'a mut SharedState>) -> std::result::Result<O, String>,
 ) -> Status {
-    run_replying(invocation, |input, state, reply| {
-        let value = body(input, state)?;
-        reply(&|output| encode_to(&value, output));
-        Ok(())
-    })
+    let Invocation { input, output, spill, spilled, state } = invocation;
+    let start = output.len();
+    let attempt = catch_unwind(AssertUnwindSafe(|| {
+        let value = match body(input, state) {
+            Ok(value) => value,
+            Err(why) => return Err((Status::DecodeFailed, why)),
+        };
+        if encode_plain(&value, output) {
+            return Ok(false);
+        }
+        encode_to(&value, Output::with_spill(output, spill.as_deref_mut().map(|spill| spill as _)))
+            .map_err(|why| (Status::EncodeFailed, why))
+    }));
+    conclude(attempt, output, start, spilled)
 }
 
 /// Encodes some value.
@@ -249,16 +261,20 @@ pub(crate) fn run_replying<'a>(
     ) -> std::result::Result<(), String>,
 ) -> Status {
     let Invocation { input, output, spill, spilled, state } = invocation;
-    let (start, mut spill) = (output.len(), spill.take());
+    let start = output.len();
     let attempt = catch_unwind(AssertUnwindSafe(|| {
         let mut encoded = None;
         let mut reply = |encode: Encode<'_>| {
-            let spill = spill.take().map(|spill| spill as _);
+            let spill = spill.as_deref_mut().map(|spill| spill as _);
             encoded.get_or_insert_with(|| encode(Output::with_spill(output, spill)));
         };
         body(input, state, &mut reply).map_err(|why| (Status::DecodeFailed, why))?;
         encoded.unwrap_or_else(|| Err("it gave none".into())).map_err(|why| (Status::EncodeFailed, why))
     }));
+    conclude(attempt, output, start, spilled)
+}
+
+fn conclude(attempt: Attempt, output: &mut Vec<u8>, start: usize, spilled: &mut bool) -> Status {
     *spilled = matches!(attempt, Ok(Ok(true)));
     let (status, bytes) = match attempt {
         Ok(Ok(_)) => return Status::Ok,
@@ -286,9 +302,33 @@ pub(crate) fn encode_to<T: Serialize>(value: &T, output: Output<'_>) -> std::res
     encode_within(value, output, largest())
 }
 
+/// The most bytes of a value that is written the short way.
+const PLAIN_MAX: usize = 1024;
+
+/// Appends the encoding of a value that owns nothing and is small: a number, say. `false` if it is another kind of value, or
+/// one that says no; then nothing was appended, and it must be written the long way.
+#[inline]
+pub(crate) fn encode_plain<T: Serialize>(value: &T, output: &mut Vec<u8>) -> bool {
+    // What can own nothing attaches nothing and needs no shared memory. A type that does so all the same, or that can fail,
+    // does not get through here.
+    if const { std::mem::needs_drop::<T>() || size_of::<T>() > 64 } {
+        return false;
+    }
+    let mut output = Output::new(output);
+    output.limit(PLAIN_MAX);
+    match value::write(value, &mut output) {
+        Ok(()) => output.finish().is_some(),
+        Err(_) => {
+            output.undo();
+            crate::attach::take_complaint();
+            false
+        }
+    }
+}
+
 /// The same, as long as it takes no more than `most` bytes.
-fn encode_within<T: Serialize>(value: &T, output: Output<'_>, most: usize) -> std::result::Result<bool, String> {
-    let mut output = output.within(most);
+fn encode_within<T: Serialize>(value: &T, mut output: Output<'_>, most: usize) -> std::result::Result<bool, String> {
+    output.limit(most);
     match value::write(value, &mut output) {
         Ok(()) => output
             .finish()
@@ -392,6 +432,27 @@ mod tests {
             within(&value, &mut output, 1000).unwrap_err();
             assert_eq!(output.capacity(), 0, "memory is left");
         }
+    }
+
+    #[test]
+    fn the_short_way_is_for_small_values_that_own_nothing_and_can_be_written() {
+        /// Says no.
+        struct No;
+
+        impl Serialize for No {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no"))
+            }
+        }
+
+        let mut output = vec![1];
+        assert!(encode_plain(&(2u8, 3u8), &mut output));
+        assert_eq!(output, [1, 2, 3]);
+        assert!(!encode_plain(&Bytes(&[7; PLAIN_MAX]), &mut output), "it refers to much");
+        assert!(!encode_plain(&String::new(), &mut output), "it may own much");
+        assert!(!encode_plain(&[0u64; 9], &mut output), "it is large");
+        assert!(!encode_plain(&No, &mut output));
+        assert_eq!(output, [1, 2, 3]);
     }
 
     #[test]

@@ -246,6 +246,11 @@ impl Batch {
     pub(crate) fn add<X: Serialize>(&mut self, arena: &Arc<Arena>, input: &X) -> Result<()> {
         let before = self.attachments.len();
         let start = begin_task(&mut self.payload);
+        if call::encode_plain(input, &mut self.payload) {
+            end_task(start, &mut self.payload);
+            self.items += 1;
+            return Ok(());
+        }
         let Self { payload, attachments, .. } = self;
         let (encoded, large) = arena.write(|spill| {
             let encoded = attach::collect_onto(attachments, || {

@@ -23,7 +23,7 @@ const CHUNK_MAX: u32 = 4096;
 /// leave the other workers idle while the outputs behind it wait for their turn.
 const WINDOW: u64 = 4096;
 /// Chunks in flight per worker: for chunks as long as they should be, and for shorter ones.
-const IN_FLIGHT: (f64, f64) = (4.0, 32.0);
+const IN_FLIGHT: (f64, f64) = (8.0, 32.0);
 
 /// What the engine delivers, until the iterator takes it.
 #[derive(Debug, Default)]
@@ -292,7 +292,11 @@ where
     fn forget_ended_frames(&mut self) {
         let in_order = self.inbox.lock().arrivals.is_none();
         if in_order {
-            self.frames = self.frames.split_off(&self.yielded.saturating_sub(u64::from(CHUNK_MAX)));
+            // The next output is of the last one that begins before it.
+            let present = self.frames.range(..=self.yielded).next_back().map(|(first, _)| *first);
+            if let Some(present) = present {
+                self.frames = self.frames.split_off(&present);
+            }
         } else if self.frames.len() as u64 > 2 * WINDOW {
             let engine = self.client.engine();
             let core = engine.lock();
@@ -304,15 +308,16 @@ where
 impl<I, O> Drop for Pipeline<'_, I, O> {
     fn drop(&mut self) {
         let frames = std::mem::take(&mut self.frames);
-        let state = self.state.take();
-        self.client.engine().with(|core, now| {
+        let engine = self.client.engine();
+        engine.with(|core, now| {
             for frame in frames.into_values() {
                 core.sched.cancel(frame, now);
             }
-            if let Some(state) = state {
-                core.drop_state(state.number);
-            }
         });
+        // Once what has not begun was taken back, and not before: a worker that began with it then would wait for the state.
+        if let Some(state) = self.state.take() {
+            engine.with(|core, _| core.drop_state(state.number));
+        }
     }
 }
 

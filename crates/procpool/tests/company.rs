@@ -111,6 +111,42 @@ fn what_is_finished_is_not_kept_back_by_a_long_task_behind_it() {
 }
 
 #[test]
+fn what_nobody_was_woken_for_is_not_kept_back_by_a_long_task_behind_it() {
+    alone(|| {
+        let folder = support::folder();
+        let pool = Pool::builder().workers(1).build().unwrap();
+        for _ in 0..100 {
+            assert_eq!(pool.submit(act, Deed::Give(1)).unwrap().wait().unwrap(), 1);
+        }
+        let path = |name: &str| folder.path().join(name);
+        let deed = |n| match n {
+            0 => Deed::Meet(path("first"), path("go")),
+            1 => Deed::Meet(path("long"), path("end")),
+            n => Deed::Give(n),
+        };
+        // Each in a frame of its own, so that the worker has enough frames to let the parent sleep.
+        let mut outputs = pool.map(act, (0..20).map(deed)).chunk_size(1);
+        let me = format!("/proc/self/task/{}/stat", rustix::thread::gettid().as_raw_nonzero());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_until(|| path("first").exists());
+                // The thread below has found nothing and sleeps, for longer than what was planned before.
+                let mut asleep = 0;
+                wait_until(|| {
+                    asleep += u32::from(std::fs::read_to_string(&me).unwrap().contains(") S "));
+                    asleep > 20
+                });
+                std::fs::write(path("go"), "").unwrap();
+            });
+            assert_eq!(outputs.next().unwrap().unwrap(), 0);
+        });
+        std::fs::write(path("end"), "").unwrap();
+        let rest: Vec<u64> = outputs.collect::<procpool::Result<_>>().unwrap();
+        assert_eq!(rest, [0].into_iter().chain(2..20).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn an_idle_worker_takes_what_waits_behind_a_long_task_in_the_same_frame() {
     alone(|| {
         let folder = support::folder();

@@ -738,3 +738,21 @@ fn pools_nest() {
 fn a_pool_without_workers_is_refused() {
     alone(|| assert_eq!(Pool::builder().workers(0).build().unwrap_err().kind(), Kind::Usage));
 }
+
+#[test]
+fn a_worker_never_waits_for_a_state_that_was_dropped() {
+    alone(|| {
+        let pool = pool(2);
+        for round in 0..3000u64 {
+            let sums = pool.map_with(3u64, |add, x: u64| x + *add, 0..).chunk_size(1 + round as u32 % 40);
+            for (k, sum) in sums.take(round as usize % 120).enumerate() {
+                assert_eq!(sum.unwrap(), k as u64 + 3);
+            }
+            // Each worker has one, and neither can take the other's.
+            let futures: Vec<_> = (0..2).map(|x| pool.submit(double, x).unwrap()).collect();
+            for (x, future) in (0..).zip(futures) {
+                assert_eq!(future.wait().unwrap(), 2 * x);
+            }
+        }
+    });
+}

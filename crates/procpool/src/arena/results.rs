@@ -66,17 +66,17 @@ impl Shelf {
         Self { segments: Vec::new(), total: 0, limit, next: 1, last: 0, news: Vec::new() }
     }
 
-    /// Runs `write` with something that takes what is large. If it says that all of its result is there: where that is,
+    /// Runs `write` with something that takes what is large. If it says that all of a result is there: where that is,
     /// and the flag by which it is given back.
-    pub(crate) fn write<R>(&mut self, write: impl FnOnce(&mut dyn Spill) -> (R, bool)) -> (R, Option<(Place, u32)>) {
+    #[inline]
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut dyn Spill) -> bool) -> Option<(Place, u32)> {
         let wish = self.last;
         let mut writer = Writer::new(self, wish);
-        let (result, kept) = write(&mut writer);
-        if !kept {
-            return (result, None);
+        if !write(&mut writer) {
+            return None;
         }
-        let written = writer.finish();
-        (result, written.and_then(|(piece, len)| self.lend(piece, len)))
+        let (piece, len) = writer.finish()?;
+        self.lend(piece, len)
     }
 
     fn lend(&mut self, piece: Piece, len: usize) -> Option<(Place, u32)> {
@@ -254,7 +254,7 @@ mod tests {
     use crate::bulk::{self, Region};
 
     fn put(shelf: &mut Shelf, run: &[u8]) -> Option<(Place, u32)> {
-        shelf.write(|spill| ((), spill.append(&run[..1], &run[1..]))).1
+        shelf.write(|spill| spill.append(&run[..1], &run[1..]))
     }
 
     fn tell(shelf: &mut Shelf, arrivals: &mut Arrivals) {
@@ -293,7 +293,12 @@ mod tests {
         assert!(put(&mut shelf, &vec![1; SEGMENT - PAGE]).is_some());
         assert!(put(&mut shelf, &[1; 2]).is_none());
         let mut shelf = Shelf::new(SEGMENT as u64);
-        assert_eq!(shelf.write(|spill| (spill.append(&[1], &[2]), false)), (true, None));
+        let mut appended = false;
+        let write = |spill: &mut dyn Spill| {
+            appended = spill.append(&[1], &[2]);
+            false
+        };
+        assert_eq!((shelf.write(write), appended), (None, true));
         assert_eq!(shelf.tidy(), [1]);
     }
 

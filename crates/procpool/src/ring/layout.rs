@@ -12,6 +12,9 @@ pub(crate) const SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Bytes of payload space in each direction.
 pub(super) const DATA: usize = if cfg!(loom) { 8 } else { 256 * 1024 };
 
+/// With so many frames behind the one that it has ended, a worker need not wake the parent at once.
+pub(crate) const ENOUGH: usize = 2;
+
 /// A cache line of its own, so that the two sides do not slow each other down.
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]

@@ -13,7 +13,7 @@ mod space;
 mod sync;
 mod tasks;
 
-pub(crate) use layout::{FULL, Listener, Region, SLEEPING, SLOTS};
+pub(crate) use layout::{ENOUGH, FULL, Listener, Region, SLEEPING, SLOTS};
 pub(crate) use results::{ResultConsumer, ResultProducer, Shown};
 pub(crate) use tasks::{TaskConsumer, TaskHeader, TaskProducer};
 

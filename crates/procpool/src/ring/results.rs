@@ -90,6 +90,11 @@ impl ResultProducer {
         Some((open.frame, open.next))
     }
 
+    /// Whether the parent has taken all that was published before the last frame.
+    pub(crate) fn is_only_one(&self) -> bool {
+        self.region.control().result_head.0.load(Relaxed).wrapping_add(1) == self.tail
+    }
+
     /// Whether the parent has taken nothing since [`ResultProducer::open`] last failed.
     pub(crate) fn is_stuck(&self) -> bool {
         self.region.control().result_head.0.load(SeqCst) == self.head

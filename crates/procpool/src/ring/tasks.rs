@@ -185,6 +185,11 @@ impl TaskConsumer {
         self.region.control().task_tail.0.load(SeqCst) == self.head
     }
 
+    /// How many frames there are behind the one that [`TaskConsumer::next`] has shown.
+    pub(crate) fn behind(&self) -> usize {
+        self.region.control().task_tail.0.load(Relaxed).wrapping_sub(self.head).saturating_sub(1) as usize
+    }
+
     /// Passes the frame, of which nothing is left to begin; its slot and payload space belong to the parent again.
     pub(crate) fn finish(&mut self) {
         self.pass();

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Nanos;
 
-/// Work that a worker should have in hand, as far as it can be told.
-const WINDOW: Nanos = 200_000;
+/// Work that a worker should have in hand, as far as it can be told: so much that the parent need not be woken for each
+/// frame. What has not begun can be taken back, so it is nobody's loss if it comes otherwise.
+const WINDOW: Nanos = 1_000_000;
+/// Work that travels together.
+const GROUP: Nanos = 200_000;
 /// The most frames in hand.
 const DEEPEST: usize = 32;
 /// Before anything is known, and for long tasks: one to run and one to begin right after it.
@@ -27,7 +30,7 @@ impl LookAhead {
 
     /// How many tasks of this function, submitted one by one, may travel together: as many as a worker should have in hand.
     pub(super) fn group(&self, function: u64) -> u32 {
-        self.per_task.get(&function).map_or(1, |one| (WINDOW as f64 / one.max(1.0)) as u32)
+        self.per_task.get(&function).map_or(1, |one| (GROUP as f64 / one.max(1.0)) as u32)
     }
 
     /// How many frames of `items` tasks each a worker should hold.
@@ -49,7 +52,7 @@ mod tests {
         assert_eq!(look_ahead.group(1), 1);
         look_ahead.learn(1, 1_000);
         assert_eq!(look_ahead.depth(1, 1), DEEPEST);
-        assert_eq!((look_ahead.depth(1, 20), look_ahead.group(1)), (11, 200));
+        assert_eq!((look_ahead.depth(1, 200), look_ahead.group(1)), (6, 200));
         for _ in 0..100 {
             look_ahead.learn(1, 5_000_000);
         }

@@ -122,7 +122,7 @@ impl Core {
             out.wakes.push(link.region().clone());
         }
         let watch = (payload.is_watched() || self.log.is_listening()).then_some(nanos(WATCH));
-        let peek = (range.1 - range.0 > 1).then_some(link::PEEK);
+        let peek = (range.1 - range.0 > 1 || link.may_hold()).then_some(link::PEEK);
         let within = [payload.timeout, watch, peek].into_iter().flatten().min();
         self.wake_supervisor_at(within.map(|within| now.saturating_add(within)), out);
     }

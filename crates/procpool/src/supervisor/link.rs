@@ -17,7 +17,7 @@ use crate::os::process::{Child, Exit};
 use crate::os::procfs;
 use crate::os::sandbox::newest_abi;
 use crate::os::socket::{MAX_MESSAGE, Received, Socket};
-use crate::ring::{Breach, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
+use crate::ring::{Breach, ENOUGH, FULL, Listener, Region, ResultConsumer, SLOTS, TaskHeader, TaskProducer};
 use crate::sched::{FrameId, Keep, Nanos};
 use crate::wire::control::{self, BLOB_MAX, Blob, SandboxState, ToParent, ToWorker};
 
@@ -103,7 +103,7 @@ pub(super) struct Link {
     pub(super) since: Nanos,
 }
 
-/// How long several tasks may run in one frame without a result until one looks for those that are finished.
+/// How long several tasks may run without a result that was told of, until one looks for those that are finished.
 pub(super) const PEEK: Nanos = 2_000_000;
 
 /// An honest worker publishes a large result before it runs another task, so those that it has sent and we have not taken
@@ -361,7 +361,12 @@ impl Link {
     /// When to look for results that the worker has not published, because it may be busy with a long task behind them.
     pub(super) fn peek_at(&self) -> Option<Nanos> {
         let front = self.sent.front()?;
-        (front.items.1 - front.next > 1).then_some(self.peek_at)
+        (front.items.1 - front.next > 1 || self.may_hold()).then_some(self.peek_at)
+    }
+
+    /// Whether it has so much to do that it may not wake anybody for a result.
+    pub(super) fn may_hold(&self) -> bool {
+        self.sent.len() > ENOUGH
     }
 
     /// Tells the worker to end when its ring is empty. `false` if it lives but does not listen.

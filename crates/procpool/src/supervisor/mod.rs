@@ -73,6 +73,8 @@ pub(crate) struct Engine {
     events: Option<events::Listener>,
     wear: Wear,
     clock: Clock,
+    /// How many CPUs this process may use.
+    cpus: usize,
     /// Where control groups for workers can be made, looked up when the first limit of memory is seen.
     home: std::sync::OnceLock<Option<Home>>,
 }
@@ -199,6 +201,7 @@ impl Engine {
             events,
             wear,
             clock: Clock::new(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
             home: std::sync::OnceLock::new(),
         })
     }
@@ -462,6 +465,11 @@ impl Core {
     /// Whether some worker has published a result that nobody has taken.
     fn has_results(&self) -> bool {
         self.links.values().any(|link| link.is_busy() && link.has_results())
+    }
+
+    /// How many workers have something to do.
+    fn busy_links(&self) -> usize {
+        self.links.values().filter(|link| link.is_busy()).count()
     }
 
     /// Tells the workers that these segments are gone.

@@ -83,7 +83,7 @@ impl Engine {
 
     fn lead(&self, waiting: &dyn Waiting, deadline: Option<Instant>) -> bool {
         let mut since = Instant::now();
-        let mut polls = 0;
+        let mut polls = 0u32;
         loop {
             let drained = self.drain();
             if waiting.is_done() {
@@ -95,8 +95,10 @@ impl Engine {
             if past(deadline) {
                 return false;
             }
-            polls += 1;
-            if polls % POLLS_PER_YIELD != 0 {
+            polls = polls.wrapping_add(1);
+            if self.is_crowded() {
+                self.sleep_as_leader(waiting, deadline);
+            } else if !polls.is_multiple_of(POLLS_PER_YIELD) {
                 std::hint::spin_loop();
             } else if since.elapsed() < LOOK {
                 rustix::thread::sched_yield();
@@ -105,6 +107,12 @@ impl Engine {
                 since = Instant::now();
             }
         }
+    }
+
+    /// Whether all CPUs are needed by workers: then looking for their results only delays these.
+    fn is_crowded(&self) -> bool {
+        // On a single CPU it is whoever looks that gives way to the others, without going to sleep.
+        self.cpus > 1 && self.lock().busy_links() >= self.cpus
     }
 
     /// Takes what the workers have published. Returns whether there was anything.

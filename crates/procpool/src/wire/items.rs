@@ -52,6 +52,7 @@ fn put_length(mut n: usize, out: &mut Vec<u8>) {
 }
 
 /// Reads a length; returns it and what follows.
+#[inline]
 fn get_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     if let Some((&byte, rest)) = bytes.split_first()
         && byte < 0x80
@@ -158,6 +159,7 @@ pub(crate) fn put_result(status: Status, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Begins a task item: what is appended to `out` next is its bytes, until [`end_task`] with what this returns.
+#[inline]
 pub(crate) fn begin_task(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.push(0);
@@ -165,6 +167,7 @@ pub(crate) fn begin_task(out: &mut Vec<u8>) -> usize {
 }
 
 /// Ends the task item that began at `start`, in place: large inputs are not copied again.
+#[inline]
 pub(crate) fn end_task(start: usize, out: &mut Vec<u8>) {
     let len = out.len() - start - 1;
     if len < 0x80 {
@@ -180,6 +183,7 @@ pub(crate) fn end_task(start: usize, out: &mut Vec<u8>) {
 }
 
 /// Begins a result item at the start of `out`; whatever was in there is forgotten.
+#[inline]
 pub(crate) fn begin_result(out: &mut Vec<u8>) {
     out.clear();
     out.push(0);
@@ -187,23 +191,27 @@ pub(crate) fn begin_result(out: &mut Vec<u8>) {
 }
 
 /// What was appended to `out` since [`begin_result`].
+#[inline]
 pub(crate) fn begun_result(out: &[u8]) -> &[u8] {
     out.get(2..).unwrap_or_default()
 }
 
 /// Makes what was appended to `out` since [`begin_result`] a result item.
+#[inline]
 pub(crate) fn end_result(status: Status, out: &mut Vec<u8>) {
     out[0] = status as u8;
     end_task(1, out);
 }
 
 /// Splits the first task item off.
+#[inline]
 pub(crate) fn split_task(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = get_length(bytes)?;
     rest.split_at_checked(len)
 }
 
 /// Splits the first result item off.
+#[inline]
 pub(crate) fn split_result(bytes: &[u8]) -> Option<(Status, &[u8], &[u8])> {
     let (&status, rest) = bytes.split_first()?;
     let (item, rest) = split_task(rest)?;

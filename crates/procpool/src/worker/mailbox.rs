@@ -77,6 +77,8 @@ impl Mailbox {
                         Blob::Memfd => super::first_memfd(&mut fds).map(|frozen: Frozen| frozen.bytes().to_vec()),
                     };
                     mail.states.insert(number, bytes.unwrap_or_default());
+                    // Sent once more, so it is needed once more.
+                    mail.dropped.retain(|dropped| *dropped != number);
                 }
                 ToWorker::DropState { number } => mail.dropped.push(number),
                 ToWorker::Segment { number } => drop(mail.segments.insert(number, segment)),
@@ -137,12 +139,16 @@ impl Mailbox {
         self.wait_for(|mail| mail.segments.get(&number).cloned())?
     }
 
-    /// The states that are not needed any more.
+    /// The states that are not needed any more, and forgets those that nobody has asked for.
     pub(super) fn dropped_states(&self) -> Vec<u64> {
         if !self.news.load(SeqCst) {
             return Vec::new();
         }
-        self.change(|mail| std::mem::take(&mut mail.dropped))
+        self.change(|mail| {
+            let dropped = std::mem::take(&mut mail.dropped);
+            mail.states.retain(|number, _| !dropped.contains(number));
+            dropped
+        })
     }
 
     fn wait_for<T>(&self, mut take: impl FnMut(&mut Mail) -> Option<T>) -> Option<T> {

@@ -15,15 +15,19 @@ use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
 use crate::os::memory::{Mapping, Part};
 use crate::os::socket::Socket;
-use crate::ring::{FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
+use crate::ring::{ENOUGH, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
 use crate::wire::items::{
     Attached, Place as InArena, Status, begin_result, begun_result, end_result, put_result, split_task,
 };
 use crate::wire::value::Source;
 
-/// How long to look for the next task before sleeping: about what a futex wake-up costs.
+/// How long to look for the next task before sleeping, at most: about what a futex wake-up costs.
 const LOOK: Duration = Duration::from_micros(50);
+/// And at least, when looking was in vain the last times.
+const LEAST_LOOK: Duration = Duration::from_micros(2);
+/// How long a result may wait for others while the parent sleeps and there is enough to do.
+const HOLD: Duration = Duration::from_micros(500);
 /// Polls between two offers of the CPU to others, the parent first of all.
 const POLLS_PER_YIELD: u32 = 32;
 /// After so long without a task a worker gives memory back.
@@ -88,6 +92,8 @@ pub(super) fn serve(
         output: Vec::new(),
         shelf: Shelf::new(results),
         is_tidy: true,
+        look: LOOK,
+        held: None,
     };
     worker.work();
     // As long as the socket is open nobody thinks that this worker is gone.
@@ -140,12 +146,19 @@ struct Worker {
     shelf: Shelf,
     /// Whether nothing was done since memory was given back.
     is_tidy: bool,
+    /// How long to look for the next task before sleeping.
+    look: Duration,
+    /// Since when there is a result for which nobody was woken.
+    held: Option<Instant>,
 }
 
 impl Worker {
     fn work(mut self) {
         let mut payload = Vec::new();
         loop {
+            // Before a frame is looked at, never between that and its end: whose state was dropped had been taken back before,
+            // so that it is not shown any more; but of one that was shown already, the state is still looked for.
+            self.drop_states();
             match self.tasks.next(&mut payload) {
                 Some(header) => {
                     self.is_tidy = false;
@@ -162,10 +175,14 @@ impl Worker {
     }
 
     fn wait_for_task(&mut self) {
+        if self.held.take().is_some() {
+            self.ring();
+        }
         let start = Instant::now();
-        while start.elapsed() < LOOK {
+        while start.elapsed() < self.look {
             for _ in 0..POLLS_PER_YIELD {
                 if !self.tasks.is_empty() {
+                    self.look = LOOK;
                     return;
                 }
                 std::hint::spin_loop();
@@ -176,6 +193,8 @@ impl Worker {
         let timeout = (!self.is_tidy).then_some(IDLE);
         let start = Instant::now();
         self.sleep(SLEEPING, timeout, idle);
+        // Where tasks come seldom, looking takes time from those who make them.
+        self.look = if start.elapsed() < 2 * LOOK { LOOK } else { (self.look / 2).max(LEAST_LOOK) };
         if timeout.is_some_and(|timeout| start.elapsed() >= timeout) && idle(self) {
             self.tidy();
         }
@@ -269,13 +288,15 @@ impl Worker {
                 0 => None,
                 state => self.states.get_mut(&state),
             };
-            let ((status, attached), placed) = self.shelf.write(|spill| {
+            // Both are written where they are: to hand them from call to call takes longer than a short task.
+            let (mut status, mut attached) = (Status::Ok, Vec::new());
+            let placed = self.shelf.write(|spill| {
                 let (out, original) = (&mut output, &self.original);
                 let mut call = Invocation { input, output: out, spill: Some(spill), spilled: false, state };
-                let ran = run_in_original(original, || attach::collect(|| trampoline(&mut call)));
-                (ran, call.spilled)
+                status = run_in_original(original, || attach::collect_onto(&mut attached, || trampoline(&mut call)));
+                call.spilled
             });
-            let large = self.end_item(status, &mut output, placed, &attached);
+            let large = self.end_item(status, &mut output, &placed, &attached);
             if !self.results.add(&output) {
                 self.show(&mut since);
                 self.open(header.frame, number);
@@ -299,7 +320,7 @@ impl Worker {
         &mut self,
         status: Status,
         output: &mut Vec<u8>,
-        placed: Option<(InArena, u32)>,
+        placed: &Option<(InArena, u32)>,
         attached: &[attach::Attachment],
     ) -> bool {
         // Of a task that failed only the text matters.
@@ -311,7 +332,7 @@ impl Worker {
         let number = self.next_attachment;
         self.next_attachment += 1;
         let mut body = Vec::new();
-        match self.send_beside(number, status, output, placed, attached, &mut body) {
+        match self.send_beside(number, status, output, *placed, attached, &mut body) {
             Ok(()) => {
                 output.clear();
                 put_result(Status::Attached, &body, output);
@@ -336,7 +357,7 @@ impl Worker {
     ) -> std::io::Result<()> {
         let large = output.len() >= INLINE_MAX / 2;
         if placed.is_none() && large && status == Status::Ok {
-            placed = self.shelf.write(|spill| ((), spill.append(begun_result(output), &[]))).1;
+            placed = self.shelf.write(|spill| spill.append(begun_result(output), &[]));
         }
         for (number, fd) in self.shelf.news() {
             send(&self.socket, &ToParent::Segment { number }, &[fd.as_fd()]);
@@ -364,7 +385,14 @@ impl Worker {
         let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
         *since = now;
         if self.results.commit(run_ns).is_some() {
-            self.ring();
+            // Waking the parent costs both of us more than a short task does, so a worker that has enough to do does it for
+            // several results at once. Should the next task be a long one, the supervisor looks for them.
+            let held = self.held.filter(|_| !self.results.is_only_one()).unwrap_or(now);
+            self.held = Some(held);
+            if self.tasks.behind() < ENOUGH || now - held >= HOLD {
+                self.held = None;
+                self.ring();
+            }
         }
     }
 
@@ -374,15 +402,19 @@ impl Worker {
             if self.mailbox.is_closed() {
                 self.give_up();
             }
+            self.held = None;
             self.ring();
             self.sleep(FULL, None, |worker| worker.results.is_stuck() && !worker.mailbox.is_closed());
         }
     }
 
-    fn fetch_state(&mut self, number: u64) {
+    fn drop_states(&mut self) {
         for dropped in self.mailbox.dropped_states() {
             self.states.remove(&dropped);
         }
+    }
+
+    fn fetch_state(&mut self, number: u64) {
         if number == 0 || self.states.contains_key(&number) {
             return;
         }

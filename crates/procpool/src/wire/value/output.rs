@@ -30,18 +30,21 @@ pub(crate) struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Appends to `bytes`, whatever comes.
+    #[inline]
     pub(crate) fn new(bytes: &'a mut Vec<u8>) -> Self {
         Self::with_spill(bytes, None)
     }
 
     /// Appends to `bytes` what is small, and gives a value that is large to `spill`.
+    #[inline]
     pub(crate) fn with_spill(bytes: &'a mut Vec<u8>, spill: Option<&'a mut dyn Spill>) -> Self {
         Self { start: bytes.len(), bytes, spill, spilled: false, gaps: 0, most: usize::MAX, too_large: false }
     }
 
     /// Lets the value take no more than `most` bytes.
-    pub(crate) fn within(self, most: usize) -> Self {
-        Self { most, ..self }
+    #[inline]
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.most = most;
     }
 
     #[inline]
@@ -127,7 +130,8 @@ impl<'a> Output<'a> {
 
     /// Ends the value. Returns whether it is in the spill, all of it, and nothing of it in the `Vec`; `None` if it was too
     /// large, and then nothing of it is anywhere.
-    pub(crate) fn finish(mut self) -> Option<bool> {
+    #[inline]
+    pub(crate) fn finish(&mut self) -> Option<bool> {
         if self.spilled && self.bytes.len() > self.start {
             self.spill(&[]);
         }
@@ -139,7 +143,7 @@ impl<'a> Output<'a> {
     }
 
     /// Ends the value, of which nothing is to remain.
-    pub(crate) fn undo(self) {
+    pub(crate) fn undo(&mut self) {
         self.bytes.truncate(self.start);
     }
 }
