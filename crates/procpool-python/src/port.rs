@@ -397,6 +397,12 @@ impl Port {
         Ok(self.0.port()?.pending())
     }
 
+    /// Whether some task has begun, or ended.
+    #[getter]
+    fn has_run(&self) -> PyResult<bool> {
+        Ok(self.0.port()?.has_run())
+    }
+
     /// What it has done so far.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.pool()?.stats();

@@ -265,6 +265,9 @@ class ProcessPoolExecutor(_base.Executor):
         if port is None:
             return
         if cancel_futures:
+            while port.pending and not port.has_run:
+                # The standard library's pools have begun something by now.
+                time.sleep(0.001)
             port.cancel_pending()
         port.shutdown(wait)
         if wait:

@@ -68,7 +68,10 @@ def set_up(data: bytes, _runs: list) -> str | None:
             initializer(*initargs)
     except BaseException:
         LOGGER.critical("Exception in initializer:", exc_info=True)
-        return "its initializer failed\n" + traceback.format_exc()
+        why = "its initializer failed\n" + traceback.format_exc()
+        # Before the pool hears of it and ends this process: what was logged may wait in a queue.
+        finish()
+        return why
     return None
 
 

@@ -236,6 +236,11 @@ impl Port {
         self.0.client().engine().lock().has_begun(ticket.frame, ticket.item)
     }
 
+    /// Whether any task has begun, or ended.
+    pub fn has_run(&self) -> bool {
+        self.0.client().engine().lock().has_run()
+    }
+
     /// Waits until `waiting` is done or `deadline` has passed, taking results meanwhile; returns whether it is done.
     ///
     /// # Errors

@@ -448,6 +448,15 @@ impl Core {
         })
     }
 
+    /// Whether some task has begun, or ended.
+    pub(crate) fn has_run(&self) -> bool {
+        self.tasks.ok + self.tasks.failed > 0
+            || self.links.iter().any(|(worker, link)| {
+                let next = self.sched.front(*worker).map(|(_, next, _)| next);
+                next.is_some_and(|next| link.begun().is_some_and(|begun| next < begun))
+            })
+    }
+
     /// From now on `listener` is to be rung for results.
     fn listen(&mut self, listener: Listener) {
         if self.listener == listener {
