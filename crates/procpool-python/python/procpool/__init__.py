@@ -38,10 +38,18 @@ __all__ = [
     "as_completed",
     "available_cpus",
     "install",
+    "register_joblib",
     "shared_array",
     "uninstall",
     "wait",
 ]
+
+
+def register_joblib() -> None:
+    """Tells joblib of the backend ``procpool``: ``with joblib.parallel_config(backend="procpool")``."""
+    from ._joblib import register
+
+    register()
 
 
 def __getattr__(name: str):
