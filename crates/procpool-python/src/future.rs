@@ -91,7 +91,8 @@ impl FutureBase {
     /// An empty instance of the subclass `kind`, whose `__init__` is not called.
     pub(crate) fn make<'py>(kind: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
         static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let new = NEW.get_or_try_init(kind.py(), || kind.py().get_type::<Self>().getattr("__new__").map(Bound::unbind))?;
+        let new =
+            NEW.get_or_try_init(kind.py(), || kind.py().get_type::<Self>().getattr("__new__").map(Bound::unbind))?;
         new.bind(kind.py()).call1((kind,))
     }
 
@@ -158,9 +159,8 @@ pub(crate) fn deadline(timeout: Option<f64>) -> Option<Instant> {
 /// The exception of a future that was cancelled.
 pub(crate) fn cancelled(py: Python<'_>) -> PyErr {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = CLASS.get_or_try_init(py, || {
-        py.import("concurrent.futures")?.getattr("CancelledError").map(Bound::unbind)
-    });
+    let class =
+        CLASS.get_or_try_init(py, || py.import("concurrent.futures")?.getattr("CancelledError").map(Bound::unbind));
     match class.and_then(|class| class.call0(py)) {
         Ok(exception) => PyErr::from_value(exception.into_bound(py)),
         Err(error) => error,

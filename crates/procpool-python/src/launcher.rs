@@ -190,7 +190,11 @@ impl Shared {
         }
         let null;
         let (own_out, own_err) = (rustix::stdio::stdout(), rustix::stdio::stderr());
-        let mut fds = [socket.as_fd(), stdout.as_ref().map_or(own_out, AsFd::as_fd), stderr.as_ref().map_or(own_err, AsFd::as_fd)];
+        let mut fds = [
+            socket.as_fd(),
+            stdout.as_ref().map_or(own_out, AsFd::as_fd),
+            stderr.as_ref().map_or(own_err, AsFd::as_fd),
+        ];
         if fds[1..].iter().any(|fd| rustix::io::fcntl_getfd(fd).is_err()) {
             // The program has closed its own.
             null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;

@@ -72,7 +72,12 @@ impl Shared {
 
     /// Waits until `waiting` is done or `deadline` has passed; returns whether it is done. Raises what a signal raises: then
     /// what has not begun is cancelled, if it is a KeyboardInterrupt.
-    pub(crate) fn wait(&self, py: Python<'_>, waiting: &(dyn Waiting + Sync), deadline: Option<Instant>) -> PyResult<bool> {
+    pub(crate) fn wait(
+        &self,
+        py: Python<'_>,
+        waiting: &(dyn Waiting + Sync),
+        deadline: Option<Instant>,
+    ) -> PyResult<bool> {
         let port = self.port()?;
         let start = Instant::now();
         loop {

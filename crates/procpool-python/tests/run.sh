@@ -35,7 +35,11 @@ environment "$first" "$python" -r tests/requirements.txt
 
 for other in 3.11 3.12 3.13 3.14; do
     [ "$other" = "$first" ] && continue
-    if ! found=$(command -v "python$other") || [ "$(version "$found" 2>/dev/null)" != "$other" ]; then
+    found=
+    for candidate in "python$other" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$other".*/bin/python; do
+        [ -z "$found" ] && [ "$(version "$candidate" 2>/dev/null)" = "$other" ] && found=$candidate
+    done
+    if [ -z "$found" ]; then
         echo "SKIPPED: Python $other is not installed"
         continue
     fi

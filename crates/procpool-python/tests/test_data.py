@@ -28,17 +28,11 @@ def test_arrays_in_the_worker_are_the_call_s_own(pool):
 
 
 def test_a_worker_may_keep_what_it_was_given(pool):
-    def keep(a):
-        kept.append(a)
-        return [float(k[0]) for k in kept]
-
-    kept = []
     pool.resize(1)
-    support.state = None
     for n in range(3):
         pool.submit(support.set_state, numpy.full(100_000, n)).result()
         pool.submit(support.identity, numpy.full(100_000, 9)).result()
-        assert pool.submit(lambda: float(support.state[0])).result() == n
+        assert pool.submit(support.get_state).result()[0] == n
 
 
 @pytest.mark.parametrize("array", [numpy.arange(60_000)[::3], numpy.asfortranarray(numpy.ones((200, 300))), numpy.array(["x", None], dtype=object)])

@@ -59,13 +59,7 @@ pub struct Launched {
 #[derive(Debug)]
 pub(crate) enum Launch {
     /// A process of another language.
-    Foreign {
-        name: String,
-        launcher: Arc<dyn Launcher>,
-        identity: Vec<u8>,
-        set_up: Vec<u8>,
-        start_timeout: Duration,
-    },
+    Foreign { name: String, launcher: Arc<dyn Launcher>, identity: Vec<u8>, set_up: Vec<u8>, start_timeout: Duration },
     /// This program again, as a process of its own.
     Processes { name: String, initializer: Option<Initializer>, sandbox: Option<SandboxRules>, start_timeout: Duration },
     /// A thread of this process.
@@ -120,7 +114,9 @@ impl Launch {
         stderr: Option<OwnedFd>,
     ) -> std::io::Result<Option<Child>> {
         match self {
-            Self::Processes { name, .. } => start_process(&format!("{name}-{number}"), theirs, stdout, stderr).map(Some),
+            Self::Processes { name, .. } => {
+                start_process(&format!("{name}-{number}"), theirs, stdout, stderr).map(Some)
+            }
             Self::Foreign { name, launcher, .. } => {
                 let name = format!("{name}-{number}");
                 point(Call::Spawn)?;
@@ -178,9 +174,9 @@ impl Launch {
         let mut fds: Vec<OwnedFd> = Vec::new();
         let initializer = match self.initializer() {
             None => None,
-            Some((function, input, attachments)) => Some(
-                call_message(function, input, attachments, &mut fds).map_err(refused("the initializer's input"))?,
-            ),
+            Some((function, input, attachments)) => {
+                Some(call_message(function, input, attachments, &mut fds).map_err(refused("the initializer's input"))?)
+            }
         };
         let (identity, sandbox) = (self.identity()?, self.sandbox().cloned());
         let confined = sandbox.is_some();
