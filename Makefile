@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench faults loom fuzz soak build clean
+.PHONY: demo test bench bench-python faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -19,10 +19,15 @@ test:
 	$(CARGO) run --quiet -p procpool-faults --bin soak -- for 60
 	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
+	PYTHON=$(PYTHON) sh crates/procpool-python/tests/run.sh
 
 bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
 	$(PROCPOOL) bench
+
+# procpool beside every other process pool for Python that can be installed: about ten minutes.
+bench-python:
+	PYTHON=$(PYTHON) sh crates/procpool-python/bench/run.sh
 
 # The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
 faults:
