@@ -126,7 +126,8 @@ impl Shared {
     fn ask(state: &State, name: &str, fds: &[BorrowedFd<'_>]) -> io::Result<Launched> {
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the process that workers are forked from has ended");
         let socket = state.socket.as_ref().ok_or_else(gone)?;
-        send(socket, name.as_bytes(), fds)?;
+        send(socket, name.as_bytes(), fds)
+            .map_err(|e| if e.kind() == io::ErrorKind::BrokenPipe { gone() } else { e })?;
         if !wait_readable(socket)? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the process that workers are forked from is silent"));
         }

@@ -202,6 +202,60 @@ impl TaskOptions {
 #[pyclass(frozen, module = "procpool._core")]
 pub(crate) struct Function(pub(crate) lang::Function);
 
+fn submit<'py>(
+    py: Python<'py>,
+    shared: &Arc<Shared>,
+    kind: &Bound<'py, PyType>,
+    function: &Function,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+    options: Option<&TaskOptions>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let future = FutureBase::make(kind)?;
+    let base = future.cast::<FutureBase>()?.get();
+    let slot = Arc::new(crate::future::Slot::default());
+    let port = shared.port()?;
+    let handed = with_call(args.as_any(), kwargs, false, |payload| {
+        port.submit(options.map(|options| &options.0), &function.0, payload, Arc::clone(&slot))
+    });
+    match handed {
+        Ok(Ok(ticket)) => base.begin(Arc::clone(shared), slot, ticket),
+        Ok(Err(error)) => return Err(faults::raise(py, &error)),
+        Err(error) => base.fail(Arc::clone(shared), error.into_value(py).into_any()),
+    }
+    Ok(future)
+}
+
+/// An executor's `submit` without a frame of Python's.
+#[pyclass(frozen, module = "procpool._core")]
+pub(crate) struct Submitter {
+    shared: Arc<Shared>,
+    kind: Py<PyType>,
+    function: Py<PyType>,
+    known: Py<PyDict>,
+    otherwise: Py<PyAny>,
+}
+
+#[pymethods]
+impl Submitter {
+    #[pyo3(signature = (function, /, *args, **kwargs))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // Other things may be equal to each other, or not be hashable.
+        if function.get_type().is(&self.function)
+            && let Some(known) = self.known.bind(py).get_item(function)?
+        {
+            return submit(py, &self.shared, self.kind.bind(py), known.cast::<Function>()?.get(), args, kwargs, None);
+        }
+        self.otherwise.bind(py).call1((function, args, kwargs))
+    }
+}
+
 /// The pool.
 #[pyclass(frozen, module = "procpool._core", weakref)]
 pub(crate) struct Port(pub(crate) Arc<Shared>);
@@ -298,19 +352,13 @@ impl Port {
         kwargs: Option<&Bound<'py, PyDict>>,
         options: Option<&TaskOptions>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let future = FutureBase::make(kind)?;
-        let base = future.cast::<FutureBase>()?.get();
-        let slot = Arc::new(crate::future::Slot::default());
-        let port = self.0.port()?;
-        let handed = with_call(args.as_any(), kwargs, false, |payload| {
-            port.submit(options.map(|options| &options.0), &function.0, payload, Arc::clone(&slot))
-        });
-        match handed {
-            Ok(Ok(ticket)) => base.begin(Arc::clone(&self.0), slot, ticket),
-            Ok(Err(error)) => return Err(faults::raise(py, &error)),
-            Err(error) => base.fail(Arc::clone(&self.0), error.into_value(py).into_any()),
-        }
-        Ok(future)
+        submit(py, &self.0, kind, function, args, kwargs, options)
+    }
+
+    /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest.
+    /// `function` is the type of the keys of `known`.
+    fn submitter(&self, kind: Py<PyType>, function: Py<PyType>, known: Py<PyDict>, otherwise: Py<PyAny>) -> Submitter {
+        Submitter { shared: Arc::clone(&self.0), kind, function, known, otherwise }
     }
 
     /// A future that has failed with `exception`.

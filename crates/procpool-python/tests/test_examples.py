@@ -1,6 +1,7 @@
 """The programs of examples/python: as they are, with the import changed, and unmodified through ``python -m procpool``. All three
 print the same."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ CHANGES = [
 
 
 def run(*command):
-    ran = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120, check=False)
+    # Unbuffered, a line is two writes, between which another process may write.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout
 

@@ -49,6 +49,9 @@ class TaskOptions:
         priority: int = 5,
     ) -> None: ...
 
+class Submitter:
+    def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+
 class Port:
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Port:
         kwargs: dict[str, Any] | None = None,
         options: TaskOptions | None = None,
     ) -> Any: ...
+    def submitter(self, kind: type, function: type, known: dict[Any, Function], otherwise: Callable[..., Any]) -> Submitter: ...
     def failed(self, kind: type, exception: BaseException) -> Any: ...
     def map(
         self,

@@ -10,6 +10,7 @@ import time
 import weakref
 from concurrent.futures import _base
 from concurrent.futures.process import BrokenProcessPool
+from types import FunctionType
 
 from . import _context, _core, _exit, _future, _pickling
 from ._functions import Functions
@@ -151,6 +152,8 @@ class ProcessPoolExecutor(_base.Executor):
                     start_timeout=self._start_timeout,
                 )
                 self._functions = Functions(self._port, self._plan.sent)
+                if type(self).submit is ProcessPoolExecutor.submit:
+                    self._shorten()
             return self._port
 
     def _capture(self):
@@ -164,14 +167,20 @@ class ProcessPoolExecutor(_base.Executor):
 
     def submit(self, fn, /, *args, **kwargs) -> _future.Future:
         """Calls ``fn(*args, **kwargs)`` in a worker and returns its future."""
-        port = self._port
-        if port is None or self._shut_down or self._broken or _exit.closing:
-            port = self._opened()
-        functions = self._functions
-        function = functions.known.get(fn) if type(fn) is _FunctionType else None
-        if function is None:
-            return self._submit(None, fn, args, kwargs)
-        return port.submit(_future.Future, function, args, kwargs)
+        return self._submit(None, fn, args, kwargs)
+
+    def _shorten(self) -> None:
+        """Until the pool ends, ``submit`` is a method of the engine's: no frame of Python's stands before it."""
+        reference = weakref.ref(self)
+
+        def otherwise(fn, args, kwargs):
+            return reference()._submit(None, fn, args, kwargs or {})
+
+        known = self._functions.known
+        self.submit = self._port.submitter(_future.Future, FunctionType, known, otherwise)  # type: ignore[method-assign]
+
+    def _lengthen(self) -> None:
+        self.__dict__.pop("submit", None)
 
     def _submit(self, options, fn, args: tuple, kwargs: dict) -> _future.Future:
         port = self._opened()
@@ -261,6 +270,7 @@ class ProcessPoolExecutor(_base.Executor):
         ``cancel_futures`` cancels those that have not begun."""
         with self._open_lock:
             self._shut_down = True
+            self._lengthen()
             port = self._port
         if port is None:
             return
@@ -284,6 +294,7 @@ class ProcessPoolExecutor(_base.Executor):
     def _kill(self) -> None:
         with self._open_lock:
             self._shut_down = True
+            self._lengthen()
             port = self._port
         if port is not None:
             port.kill()
@@ -299,6 +310,7 @@ class ProcessPoolExecutor(_base.Executor):
         if self._shut_down:
             return
         self._broken = _BROKEN
+        self._lengthen()
         if self._port is not None:
             self._port.kill()
 
@@ -344,5 +356,3 @@ def _note_death(reference) -> None:
     if executor is not None:
         executor._break()
 
-
-_FunctionType = type(_note_death)
