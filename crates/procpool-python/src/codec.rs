@@ -9,6 +9,9 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 /// Containers may be nested this deep.
 const DEPTH: u32 = 4;
 
+/// Longer containers are pickled, since they may hold anything.
+const LONGEST: usize = 1 << 16;
+
 /// Writes values; remembers whether a container that can be changed was among them, since two could be the same one.
 pub(crate) struct Encoder<'o> {
     out: &'o mut Vec<u8>,
@@ -79,7 +82,7 @@ impl<'o> Encoder<'o> {
             return true;
         }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            if depth == 0 || tuple.len() > 4096 {
+            if depth == 0 || tuple.len() > LONGEST {
                 return false;
             }
             self.begin(b'(', tuple.len());
@@ -96,7 +99,7 @@ impl<'o> Encoder<'o> {
             return false;
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            if list.len() > 4096 {
+            if list.len() > LONGEST {
                 return false;
             }
             self.begin(b'[', list.len());
@@ -104,7 +107,7 @@ impl<'o> Encoder<'o> {
             return list.iter().all(|item| self.put(&item, depth - 1)) && list.len() == before;
         }
         if let Ok(dict) = value.cast_exact::<PyDict>() {
-            if dict.len() > 1024 {
+            if dict.len() > LONGEST {
                 return false;
             }
             self.begin(b'{', dict.len());
@@ -133,7 +136,7 @@ impl<'i> Decoder<'i> {
     }
 
     /// Each item takes a byte at least, so no more are believed than there are bytes.
-    fn count(&mut self) -> PyResult<usize> {
+    pub(crate) fn count(&mut self) -> PyResult<usize> {
         let count = self.len()?;
         if count > self.0.len() { Err(damaged()) } else { Ok(count) }
     }

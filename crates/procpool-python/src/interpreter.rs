@@ -4,11 +4,11 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use procpool::lang::{self, Interpreter, Message, Payload, Task};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::codec::Encoder;
 use crate::faults;
-use crate::value::{pickling, read_call, with_pickle};
+use crate::value::{pickling, read_call, read_calls, with_pickle};
 
 /// What both ends must be: this very build.
 pub(crate) fn identity() -> Vec<u8> {
@@ -65,8 +65,17 @@ fn attempt<'py>(py: Python<'py>, task: &mut Task<'_>) -> PyResult<Result<Bound<'
         Err(error) => return Ok(Err(PyErr::from_value(error.into_bound(py)))),
     };
     let mut call = || -> PyResult<Bound<'py, PyAny>> {
-        let (args, kwargs): (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>) = read_call(py, task.take_input())?;
-        function.bind(py).call(args, kwargs.as_ref())
+        let (function, mut message) = (function.bind(py), task.take_input());
+        let Some((inputs, only)) = read_calls(py, &mut message)? else {
+            let (args, kwargs): (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>) = read_call(py, message)?;
+            return function.call(args, kwargs.as_ref());
+        };
+        let results: PyResult<Vec<_>> = if only {
+            inputs.into_iter().map(|input| function.call1((input,))).collect()
+        } else {
+            inputs.into_iter().map(|input| function.call1(input.cast_into::<PyTuple>()?)).collect()
+        };
+        Ok(PyList::new(py, results?)?.into_any())
     };
     Ok(call())
 }

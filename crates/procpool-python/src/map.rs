@@ -14,7 +14,7 @@ use pyo3::types::PyList;
 use crate::faults;
 use crate::future::{cancelled, deadline};
 use crate::port::Shared;
-use crate::value::{read_result, with_call};
+use crate::value::{read_result, with_call, with_calls};
 
 /// A batch should keep a worker busy about this long.
 const BATCH_NS: f64 = 200_000.0;
@@ -113,7 +113,10 @@ pub(crate) struct MapIter {
     owned: bool,
     inputs: Option<Py<PyAny>>,
     only: bool,
+    /// So many calls are one task, if that was asked for: what one of them raises is what all of them give.
     chunk: Option<u32>,
+    /// What is being yielded of such a task, and which of it is next.
+    opened: Option<(Py<PyList>, usize)>,
     /// The most tasks drawn and not yielded; None: all are drawn as soon as [`MapIter::fill`] is called.
     window: Option<u64>,
     /// The first exception ends it.
@@ -150,7 +153,9 @@ impl MapIter {
             owned,
             inputs: Some(inputs),
             only,
-            chunk,
+            // Limits are those of a single call.
+            chunk: chunk.filter(|chunk| *chunk > 1 && options.is_none()),
+            opened: None,
             window,
             stop,
             options,
@@ -166,11 +171,8 @@ impl MapIter {
 
     /// How many tasks the next batch is to have.
     fn batch_size(&self, workers: u64, task_ns: Option<f64>) -> u32 {
-        if let Some(chunk) = self.chunk {
-            return chunk.max(1);
-        }
-        if self.options.is_some() {
-            // Its limits, if there are any, hold for each task alone.
+        if self.options.is_some() || self.window.is_some_and(|window| window < 64) {
+            // Its limits, if there are any, hold for each task alone; and who wants so few ahead wants no batches.
             return 1;
         }
         let step = (self.batches / (STEP * workers.max(1))).min(10) as u32;
@@ -189,7 +191,8 @@ impl MapIter {
         while let Some(inputs) = &self.inputs {
             let task_ns = self.inbox.lock().task_ns;
             let size = self.batch_size(workers, task_ns);
-            let within = |window: u64| self.drawn < self.yielded + window.max(u64::from(size));
+            let per_task = u64::from(self.chunk.unwrap_or(1));
+            let within = |window: u64| self.drawn < self.yielded + (window / per_task).max(u64::from(size));
             if !everything && !self.window.is_none_or(within) {
                 return Ok(());
             }
@@ -198,16 +201,32 @@ impl MapIter {
             let mut batch = port.batch(&self.function);
             let mut end = None;
             while end.is_none() && !batch.is_full(size) {
-                end = match next_input(inputs) {
-                    Ok(Some(input)) => {
-                        match with_call(&input, None, self.only, |payload| port.add(&mut batch, payload)) {
-                            Ok(Ok(())) => None,
-                            Ok(Err(error)) => Some(Unsent::One(faults::exception_of(py, &error)?.unbind())),
-                            Err(error) => Some(Unsent::One(error.into_value(py).into_any())),
+                let add = |payload: &lang::Payload<'_>| port.add(&mut batch, payload);
+                let (added, drawn) = match self.chunk {
+                    None => match next_input(inputs) {
+                        Ok(Some(input)) => (with_call(&input, None, self.only, add), Ok(true)),
+                        Ok(None) => (Ok(Ok(())), Ok(false)),
+                        Err(error) => (Ok(Ok(())), Err(error)),
+                    },
+                    Some(chunk) => {
+                        let (several, drawn) = next_inputs(inputs, chunk);
+                        match several.is_empty() {
+                            true => (Ok(Ok(())), drawn),
+                            false => (with_calls(py, &several, self.only, add), drawn),
                         }
                     }
-                    Ok(None) => Some(Unsent::NoMore),
-                    Err(error) => Some(Unsent::Inputs(error)),
+                };
+                let unsent = match added {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(faults::exception_of(py, &error)?.unbind()),
+                    Err(error) => Some(error.into_value(py).into_any()),
+                };
+                end = match (unsent, drawn) {
+                    (None, Ok(true)) => None,
+                    (None, Ok(false)) => Some(Unsent::NoMore),
+                    (None, Err(error)) => Some(Unsent::Inputs(error)),
+                    // The next look at the inputs tells again that they are at an end.
+                    (Some(exception), _) => Some(Unsent::One(exception)),
                 };
             }
             let count = u64::from(batch.len());
@@ -243,12 +262,27 @@ impl MapIter {
     /// The number of the next task and how it came out; None at the end.
     fn outcome(&mut self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<(u64, Outcome)>> {
         loop {
+            if let Some((list, at)) = &mut self.opened {
+                let item = list.bind(py).get_item(*at).ok();
+                *at += 1;
+                match item {
+                    Some(item) => return Ok(Some((self.yielded, Outcome::Returned(item.unbind())))),
+                    None => self.opened = None,
+                }
+            }
             if let Some((outcomes, index)) = &mut self.current {
                 let (index, left) = (*index, outcomes.left());
                 if let Some(outcome) = outcomes.next() {
                     self.yielded += 1;
                     self.current = self.current.take().filter(|_| left > 1).map(|(rest, _)| (rest, index + 1));
-                    return Ok(Some((index, decode(py, outcome)?)));
+                    let outcome = decode(py, outcome)?;
+                    match outcome {
+                        Outcome::Returned(list) if self.chunk.is_some() => {
+                            self.opened = Some((list.into_bound(py).cast_into::<PyList>()?.unbind(), 0));
+                            continue;
+                        }
+                        outcome => return Ok(Some((index, outcome))),
+                    }
                 }
                 self.current = None;
             }
@@ -291,6 +325,7 @@ impl MapIter {
         }
         self.drawn = self.yielded;
         self.current = None;
+        self.opened = None;
     }
 }
 
@@ -309,6 +344,19 @@ enum Outcome {
 
 fn next_input<'py>(inputs: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     inputs.cast::<pyo3::types::PyIterator>()?.clone().next().transpose()
+}
+
+/// The next inputs, at most `count`, and whether there may be more, or what they raise at their end.
+fn next_inputs<'py>(inputs: &Bound<'py, PyAny>, count: u32) -> (Vec<Bound<'py, PyAny>>, PyResult<bool>) {
+    let mut several = Vec::with_capacity(count.min(4096) as usize);
+    for _ in 0..count {
+        match next_input(inputs) {
+            Ok(Some(input)) => several.push(input),
+            Ok(None) => return (several, Ok(false)),
+            Err(error) => return (several, Err(error)),
+        }
+    }
+    (several, Ok(true))
 }
 
 fn decode(py: Python<'_>, outcome: procpool::Result<lang::Message>) -> PyResult<Outcome> {

@@ -1,6 +1,7 @@
 //! How calls and results are written and read: by the codec if it can, else by pickle in `procpool._pickling`.
 //!
-//! The first byte of a head says what follows: `C` something of the codec, `P` a pickle, `E` a pickle of an exception and what
+//! The first byte of a head says what follows: `C` something of the codec, `P` a pickle, `M` and `Q` the same for the inputs of
+//! several calls (`m` and `q` if each is a tuple of arguments), `E` a pickle of an exception and what
 //! is known of it, `X` words about an exception that nothing else could be made of.
 
 use procpool::lang::{Message, Payload};
@@ -38,6 +39,24 @@ pub(crate) fn with_call<R>(
     with_pickle(b'P', &pickling(py)?.call_method1("dump_call", (args, kwargs))?, use_it)
 }
 
+/// Calls `use_it` with the encoding of several calls that are one task: of `inputs`, each a tuple of arguments or the only one.
+pub(crate) fn with_calls<R>(
+    py: Python<'_>,
+    inputs: &[Bound<'_, PyAny>],
+    only: bool,
+    use_it: impl FnOnce(&Payload<'_>) -> R,
+) -> PyResult<R> {
+    let mut head = Vec::with_capacity(5 + 8 * inputs.len());
+    head.push(if only { b'M' } else { b'm' });
+    head.extend_from_slice(&(inputs.len() as u32).to_le_bytes());
+    let mut encoder = Encoder::new(&mut head);
+    if inputs.iter().all(|input| encoder.value(input)) {
+        return Ok(use_it(&Payload { head: &head, runs: &[] }));
+    }
+    let list = PyList::new(py, inputs)?;
+    with_pickle(if only { b'Q' } else { b'q' }, &pickling(py)?.call_method1("dump", (list,))?, use_it)
+}
+
 /// Calls `use_it` with a pair of a pickle and the buffers that it refers to.
 pub(crate) fn with_pickle<R>(tag: u8, pair: &Bound<'_, PyAny>, use_it: impl FnOnce(&Payload<'_>) -> R) -> PyResult<R> {
     let (pickle, buffers): (Bound<'_, PyBytes>, Vec<Bound<'_, PyAny>>) = pair.extract()?;
@@ -46,6 +65,26 @@ pub(crate) fn with_pickle<R>(tag: u8, pair: &Bound<'_, PyAny>, use_it: impl FnOn
     head.push(tag);
     head.extend_from_slice(pickle);
     with_payload(&head, &buffers, use_it)
+}
+
+/// The inputs of several calls that are one task, and whether each is an only argument; None if this is one call.
+pub(crate) fn read_calls<'py>(
+    py: Python<'py>,
+    message: &mut Message,
+) -> PyResult<Option<(Vec<Bound<'py, PyAny>>, bool)>> {
+    match message.head.split_first() {
+        Some((tag @ (b'M' | b'm'), rest)) => {
+            let mut decoder = Decoder(rest);
+            let count = decoder.count()?;
+            let inputs: PyResult<Vec<_>> = (0..count).map(|_| decoder.value(py)).collect();
+            Ok(Some((inputs?, *tag == b'M')))
+        }
+        Some((tag @ (b'Q' | b'q'), pickle)) => {
+            let list = load(py, pickle, std::mem::take(&mut message.runs))?;
+            Ok(Some((list.extract()?, *tag == b'Q')))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The arguments of a call.

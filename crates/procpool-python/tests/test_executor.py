@@ -540,3 +540,22 @@ def test_no_worker_outlives_a_killed_program():
     while any(os.path.exists(f"/proc/{pid}") for pid in pids):
         assert time.monotonic() < deadline, [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
         time.sleep(0.01)
+
+
+def test_chunks_are_one_call(pool):
+    assert list(pool.map(support.identity, range(100), chunksize=8)) == list(range(100))
+    assert list(pool.map(support.add, range(100), range(100), chunksize=1000)) == [2 * n for n in range(100)]
+    # What the codec does not know.
+    values = [{n} for n in range(50)] + [[n, [n]] for n in range(50)]
+    assert list(pool.map(support.identity, values, chunksize=7)) == values
+    assert list(pool.map(lambda a, b: a | b, [{1}] * 5, [{2}] * 5, chunksize=2)) == [{1, 2}] * 5
+    results = pool.map(support.raise_value_error, "abcd", chunksize=2)
+    with pytest.raises(ValueError, match="a"):
+        next(results)
+    with pytest.raises(TypeError, match="lock"):
+        list(pool.map(support.identity, [1, threading.Lock(), 2], chunksize=2))
+    assert list(pool.map(support.identity, iter(range(100)), chunksize=7, buffersize=20)) == list(range(100))
+    with procpool.Pool(2) as workers:
+        assert list(workers.imap(support.square, iter(range(100)), chunksize=9)) == [n * n for n in range(100)]
+        assert sorted(workers.imap_unordered(support.square, range(100), chunksize=9)) == [n * n for n in range(100)]
+        assert workers.starmap(support.add, [(n, n) for n in range(100)], chunksize=30) == [2 * n for n in range(100)]

@@ -196,7 +196,8 @@ class ProcessPoolExecutor(_base.Executor):
         """Calls ``fn`` with the items of the iterables and returns an iterator over the results, in their order.
 
         All inputs are drawn at once, as in the standard library, or with ``buffersize`` as many as may be pending;
-        ``buffersize="auto"`` is a few for each worker. Short calls travel together whatever ``chunksize`` says; it is the least.
+        ``buffersize="auto"`` is a few for each worker. Short calls travel together by themselves, and stay calls; ``chunksize``
+        calls are one, as in the standard library: they fail together.
         """
         return self._map(None, fn, iterables, timeout, chunksize, buffersize)
 
@@ -220,7 +221,7 @@ class ProcessPoolExecutor(_base.Executor):
         elif buffersize is not None:
             window = buffersize
             chunksize = min(chunksize, buffersize)
-        chunk = chunksize if chunksize > 1 or window is not None and window < 64 else None
+        chunk = chunksize if chunksize > 1 else None
         results = port.map(function, inputs, only=only, chunk=chunk, window=window, options=options, owned=owned)
         results.set_timeout(timeout)
         if window is None:

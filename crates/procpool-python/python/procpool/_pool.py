@@ -169,12 +169,6 @@ class IMapIterator:
             self._results.fill()
 
 
-def _map_chunk(function_and_items):
-    """Several calls as one task: a chunk whose size was asked for."""
-    function, items = function_and_items
-    return [function(item) for item in items]
-
-
 class Pool:
     """A pool of worker processes: `multiprocessing.pool.Pool`, and more.
 
@@ -324,7 +318,7 @@ class Pool:
         except TypeError:
             sized = False
         window = None if sized else buffersize or max(256, 64 * self._processes, 4 * chunksize)
-        chunk = 1 if buffersize is not None else _chunk(chunksize if chunksize > 1 else None)
+        chunk = chunksize if chunksize > 1 else None
         results = self._port.map(
             function,
             iter(iterable),
