@@ -204,7 +204,7 @@ impl MapIter {
                 let add = |payload: &lang::Payload<'_>| port.add(&mut batch, payload);
                 let (added, drawn) = match self.chunk {
                     None => match next_input(inputs) {
-                        Ok(Some(input)) => (with_call(&input, None, self.only, add), Ok(true)),
+                        Ok(Some(input)) => (with_call(&shared.pickler, &input, None, self.only, add), Ok(true)),
                         Ok(None) => (Ok(Ok(())), Ok(false)),
                         Err(error) => (Ok(Ok(())), Err(error)),
                     },
@@ -212,7 +212,7 @@ impl MapIter {
                         let (several, drawn) = next_inputs(inputs, chunk);
                         match several.is_empty() {
                             true => (Ok(Ok(())), drawn),
-                            false => (with_calls(py, &several, self.only, add), drawn),
+                            false => (with_calls(py, &shared.pickler, &several, self.only, add), drawn),
                         }
                     }
                 };

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     over: AtomicBool,
     /// Its tasks are to be ended with it.
     at_once: AtomicBool,
+    /// What writes values that the codec does not know: `procpool._pickling.Sent`.
+    pub(crate) pickler: Py<PyAny>,
 }
 
 impl Shared {
@@ -215,7 +217,7 @@ fn submit<'py>(
     let base = future.cast::<FutureBase>()?.get();
     let slot = Arc::new(crate::future::Slot::default());
     let port = shared.port()?;
-    let handed = with_call(args.as_any(), kwargs, false, |payload| {
+    let handed = with_call(&shared.pickler, args.as_any(), kwargs, false, |payload| {
         port.submit(options.map(|options| &options.0), &function.0, payload, Arc::clone(&slot))
     });
     match handed {
@@ -270,13 +272,14 @@ impl Port {
 impl Port {
     /// `set_up` is a pickle that each worker is given first.
     #[new]
-    #[pyo3(signature = (template, workers, set_up, *, options=None, tasks_per_worker=None, name="procpool", capture=None, on_death=None, grace=None, start_timeout=None))]
+    #[pyo3(signature = (template, workers, set_up, pickler, *, options=None, tasks_per_worker=None, name="procpool", capture=None, on_death=None, grace=None, start_timeout=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         template: &Template,
         workers: usize,
         set_up: &[u8],
+        pickler: Py<PyAny>,
         options: Option<&TaskOptions>,
         tasks_per_worker: Option<u64>,
         name: &str,
@@ -333,6 +336,7 @@ impl Port {
             generation: GENERATION.load(SeqCst),
             over: AtomicBool::new(false),
             at_once: AtomicBool::new(false),
+            pickler,
         })))
     }
 

@@ -20,6 +20,7 @@ pub(crate) fn pickling(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
 
 /// Calls `use_it` with the encoding of a call's arguments: of `args` and `kwargs`, or of `args` as the only one.
 pub(crate) fn with_call<R>(
+    pickler: &Py<PyAny>,
     args: &Bound<'_, PyAny>,
     kwargs: Option<&Bound<'_, PyDict>>,
     only: bool,
@@ -36,12 +37,13 @@ pub(crate) fn with_call<R>(
     }
     let py = args.py();
     let args = if only { PyTuple::new(py, [args])?.into_any() } else { args.clone() };
-    with_pickle(b'P', &pickling(py)?.call_method1("dump_call", (args, kwargs))?, use_it)
+    with_pickle(b'P', &pickler.bind(py).call_method1("dump_call", (args, kwargs))?, use_it)
 }
 
 /// Calls `use_it` with the encoding of several calls that are one task: of `inputs`, each a tuple of arguments or the only one.
 pub(crate) fn with_calls<R>(
     py: Python<'_>,
+    pickler: &Py<PyAny>,
     inputs: &[Bound<'_, PyAny>],
     only: bool,
     use_it: impl FnOnce(&Payload<'_>) -> R,
@@ -54,7 +56,7 @@ pub(crate) fn with_calls<R>(
         return Ok(use_it(&Payload { head: &head, runs: &[] }));
     }
     let list = PyList::new(py, inputs)?;
-    with_pickle(if only { b'Q' } else { b'q' }, &pickling(py)?.call_method1("dump", (list,))?, use_it)
+    with_pickle(if only { b'Q' } else { b'q' }, &pickler.bind(py).call_method1("dump", (list,))?, use_it)
 }
 
 /// Calls `use_it` with a pair of a pickle and the buffers that it refers to.

@@ -559,3 +559,33 @@ def test_chunks_are_one_call(pool):
         assert list(workers.imap(support.square, iter(range(100)), chunksize=9)) == [n * n for n in range(100)]
         assert sorted(workers.imap_unordered(support.square, range(100), chunksize=9)) == [n * n for n in range(100)]
         assert workers.starmap(support.add, [(n, n) for n in range(100)], chunksize=30) == [2 * n for n in range(100)]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_classes_of_main_are_the_same_on_both_sides(method):
+    code, out, err = run_program(
+        f"""
+        import multiprocessing, procpool
+        class Point:
+            def __init__(self, x): self.x = x
+        class Wrong(Exception): pass
+        data = list(range(5))
+        def move(p):
+            assert isinstance(p, Point)
+            return Point(p.x + data[1])
+        def fail(p):
+            raise Wrong(p.x)
+        with procpool.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
+            moved = pool.submit(move, Point(1)).result()
+            print(type(moved) is Point, moved.x)
+            moved = list(pool.map(move, [Point(2), Point(3)]))
+            print([type(m) is Point for m in moved], [m.x for m in moved])
+            print(type(pool.submit(fail, Point(4)).exception()) is Wrong)
+            class Later:
+                pass
+            def late(x): return Later(), isinstance(x, Later)
+            back, same = pool.submit(late, Later()).result()
+            print(type(back) is Later, same)
+        """
+    )
+    assert (code, out, err) == (0, "True 2\n[True, True] [3, 4]\nTrue\nTrue True\n", "")

@@ -140,7 +140,7 @@ class Plan:
                 wishes["inherited"] = number
                 _worker.inherited[number] = (initializer, tuple(initargs))
             try:
-                self.template = _core.Template.adopt(*_template.fork())
+                self.template = _core.Template.adopt(*_template.fork(self.sent))
             finally:
                 _worker.inherited.pop(number, None)
         self.own_template = fork

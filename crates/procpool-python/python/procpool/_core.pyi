@@ -58,6 +58,7 @@ class Port:
         template: Template,
         workers: int,
         set_up: bytes,
+        pickler: Any,
         *,
         options: TaskOptions | None = None,
         tasks_per_worker: int | None = None,

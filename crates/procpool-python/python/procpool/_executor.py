@@ -144,6 +144,7 @@ class ProcessPoolExecutor(_base.Executor):
                     self._plan.template,
                     self._max_workers,
                     self._plan.set_up,
+                    self._plan.sent,
                     options=self._options,
                     tasks_per_worker=self._max_tasks_per_child,
                     name="procpool",

@@ -56,10 +56,24 @@ _cloudpickle_set_state = cloudpickle.cloudpickle._function_setstate
 
 
 class Sent:
-    """Which values of ``__main__`` a pool's workers may have seen."""
+    """What a pool's workers know of ``__main__``: which values they may have seen, and, if they are forks of this process, what
+    was there before."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
+        self.common: dict[str, object] = {}
+
+    def share_main(self) -> None:
+        """This process is about to be forked: what ``__main__`` has now is on both sides."""
+        self.common = dict(_main_namespace())
+
+    def dump(self, value):
+        """The pickle of ``value`` and its large buffers."""
+        return dump(value, self)
+
+    def dump_call(self, args, kwargs):
+        """What a call is made of."""
+        return dump((args, kwargs or None), self)
 
     def note(self, names: dict) -> list[str]:
         """Notes these values; returns the names of those that were other values before."""
@@ -88,6 +102,14 @@ class _Pickler(cloudpickle.Pickler):
         self._sent = sent
         self.globals_seen: dict[str, object] = {}
 
+    def reducer_override(self, obj):
+        if self._sent is not None and self._sent.common and isinstance(obj, FunctionType | type):
+            name = getattr(obj, "__qualname__", None)
+            if getattr(obj, "__module__", None) == "__main__" and self._sent.common.get(name) is obj:
+                # By its name, which means the same on the other side.
+                return NotImplemented
+        return super().reducer_override(obj)
+
     def _dynamic_function_reduce(self, func):
         made = super()._dynamic_function_reduce(func)
         if func.__globals__ is not _main_namespace():
@@ -95,7 +117,7 @@ class _Pickler(cloudpickle.Pickler):
         make, (code, _, *rest), (attributes, slots), *_ = made
         values = slots.get("__globals__", {})
         self.globals_seen.update(values)
-        changed = self._sent.note(values) if self._sent is not None else ()
+        changed = self._sent.note(values) if self._sent is not None and self._sent is not parent else ()
         slots = {**slots, "__procpool_changed__": tuple(changed)}
         return make, (code, _Main(), *rest), (attributes, slots), None, None, _set_function_state
 
@@ -142,11 +164,6 @@ def dump(value, sent: Sent | None = None):
     return data, buffers
 
 
-def dump_call(args, kwargs):
-    """What a call is made of."""
-    return dump((args, kwargs or None))
-
-
 def load(data: bytes, buffers: list):
     """The value of a pickle."""
     return _loads(data, buffers=buffers)
@@ -187,9 +204,13 @@ def name_of(function) -> str:
 # Results and exceptions.
 
 
+#: In a worker that is a fork of the program: what the two have in common.
+parent: Sent | None = None
+
+
 def dump_result(value):
     """What a task has returned."""
-    return dump(value)
+    return dump(value, parent)
 
 
 def _text(exception: BaseException) -> str:
@@ -253,7 +274,7 @@ def dump_by_value_in_band(value):
     except Exception:
         pass
     file = io.BytesIO()
-    pickler = _Pickler(file, None, None)
+    pickler = _Pickler(file, parent, None)
     pickler.dump(value)
     return file.getvalue(), [], {}
 

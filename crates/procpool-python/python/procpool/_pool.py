@@ -224,6 +224,7 @@ class Pool:
             self._plan.template,
             processes,
             self._plan.set_up,
+            self._plan.sent,
             options=options,
             tasks_per_worker=maxtasksperchild,
             name="procpool",

@@ -6,6 +6,10 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import _pickling
 
 
 def command() -> list[str]:
@@ -50,11 +54,11 @@ def serve(socket: int) -> None:
         os._exit(status)
 
 
-def fork() -> tuple[int, int]:
+def fork(sent: _pickling.Sent) -> tuple[int, int]:
     """Makes a template of a copy of this process as it is now. Returns its pid and the socket to it."""
     import threading
 
-    from . import _core, _exit
+    from . import _core, _exit, _pickling
 
     ours, theirs = _core.template_socket()
     for stream in (sys.stdout, sys.stderr):
@@ -62,11 +66,13 @@ def fork() -> tuple[int, int]:
             stream.flush()
         except (AttributeError, ValueError, OSError):
             pass
+    sent.share_main()
     _exit.keep = theirs
     pid = os.fork()
     if pid == 0:
         try:
             os.setpgid(0, 0)
+            _pickling.parent = sent
             # What is to happen at the end of the program is for the program alone.
             threading._threading_atexits[:] = []  # type: ignore[attr-defined]
             serve(theirs)
