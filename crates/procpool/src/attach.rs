@@ -241,6 +241,11 @@ pub(crate) fn supply<R>(fds: Vec<OwnedFd>, memories: Memories, decode: impl FnOn
     decode()
 }
 
+/// Whether a value is being shipped.
+pub(crate) fn is_shipping() -> bool {
+    SHIPPING.get() != Shipping::No
+}
+
 /// Adds memory to the current shipment, unless the receiver has it; returns how to name it, or `None` if nothing is being
 /// shipped.
 pub(crate) fn put_memory(memory: &Arc<Sealed>) -> Option<(Owner, u64)> {

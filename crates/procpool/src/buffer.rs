@@ -7,11 +7,12 @@ use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, NoUninit};
-use serde::de::Error as _;
+use serde::de::{Error as _, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::attach::{self, Owner, Sealed};
+use crate::bulk::{self, Lent};
 use crate::error::{Error, Result};
 use crate::os::memory::{self, Draft};
 
@@ -47,9 +48,30 @@ use crate::os::memory::{self, Draft};
 #[derive(Clone, Default)]
 pub struct Buffer {
     /// `None` if there are no bytes.
-    memory: Option<Arc<Sealed>>,
+    memory: Option<Memory>,
     start: usize,
     len: usize,
+}
+
+/// Where the bytes are.
+#[derive(Clone)]
+enum Memory {
+    /// In shared memory that can never change again.
+    Sealed(Arc<Sealed>),
+    /// In this process.
+    Own(Arc<Vec<u8>>),
+    /// Where the program keeps the inputs of tasks.
+    Lent(Arc<Lent>),
+}
+
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Sealed(memory) => memory.bytes(),
+            Self::Own(bytes) => bytes,
+            Self::Lent(memory) => memory.bytes(),
+        }
+    }
 }
 
 impl Buffer {
@@ -86,7 +108,7 @@ impl Buffer {
         let mut draft = Draft::new("procpool-buffer", len).map_err(refused)?;
         fill(&mut draft);
         let memory = draft.freeze().and_then(Sealed::map).map_err(refused)?;
-        Ok(Self { memory: Some(memory), start: 0, len })
+        Ok(Self { memory: Some(Memory::Sealed(memory)), start: 0, len })
     }
 
     /// A view of a part of it.
@@ -127,7 +149,7 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let all = self.memory.as_deref().map_or(&[][..], Sealed::bytes);
+        let all = self.memory.as_ref().map_or(&[][..], Memory::bytes);
         all.get(self.start..self.start + self.len).unwrap_or_default()
     }
 }
@@ -152,24 +174,45 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Only inside the input or output of a task or process, where the memory's descriptor travels beside the bytes.
-impl Serialize for Buffer {
+/// The bytes are not copied here, but once when the buffer is sent: into shared memory that is there already, where a worker
+/// looks at them in place. That is quicker than [`Buffer::copy_from`] for what is sent once, and slower for what is sent often.
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self { memory: (len > 0).then(|| Memory::Own(Arc::new(bytes))), start: 0, len }
+    }
+}
+
+/// A buffer as it travels.
+#[derive(Serialize, Deserialize)]
+enum Form<B> {
+    /// A view of memory whose descriptor travels beside the bytes, if there are any.
+    Shared { name: Option<(Owner, u64)>, start: u64, len: u64 },
+    /// The bytes.
+    Bytes(B),
+}
+
+/// Bytes that may be looked at where they arrive.
+struct InPlace<'a>(&'a [u8]);
+
+impl Serialize for InPlace<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let name = match &self.memory {
-            None => None,
-            Some(memory) => Some(attach::put_memory(memory).ok_or_else(|| {
-                let sentence = "a buffer can only travel inside the input or output of a task or process";
-                attach::complain(sentence);
-                S::Error::custom(sentence)
-            })?),
-        };
-        (name, self.start as u64, self.len as u64).serialize(serializer)
+        struct Bytes<'a>(&'a [u8]);
+        impl Serialize for Bytes<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(self.0)
+            }
+        }
+        serializer.serialize_newtype_struct(bulk::IN_PLACE, &Bytes(self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Buffer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let (name, start, len) = <(Option<(Owner, u64)>, u64, u64)>::deserialize(deserializer)?;
+        let (name, start, len) = match Form::<Arrived>::deserialize(deserializer)? {
+            Form::Bytes(Arrived(buffer)) => return Ok(buffer),
+            Form::Shared { name, start, len } => (name, start, len),
+        };
         let refused = |sentence: &str| {
             attach::complain(sentence);
             D::Error::custom(sentence)
@@ -182,9 +225,56 @@ impl<'de> Deserialize<'de> for Buffer {
         };
         let size = memory.as_deref().map_or(0, |memory| memory.bytes().len());
         match (usize::try_from(start), usize::try_from(len)) {
-            (Ok(start), Ok(len)) if start <= size && len <= size - start => Ok(Self { memory, start, len }),
+            (Ok(start), Ok(len)) if start <= size && len <= size - start => {
+                Ok(Self { memory: memory.map(Memory::Sealed), start, len })
+            }
             _ => Err(refused("a buffer is larger than its memory")),
         }
+    }
+}
+
+/// Bytes that came, in their place or in a vector.
+struct Arrived(Buffer);
+
+impl<'de> Deserialize<'de> for Arrived {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Take;
+        impl Visitor<'_> for Take {
+            type Value = Arrived;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> std::result::Result<Arrived, E> {
+                let view = bulk::take_view().ok_or_else(|| E::custom("they are not in their place"))?;
+                let len = view.bytes().len();
+                Ok(Arrived(Buffer { memory: Some(Memory::Lent(Arc::new(view))), start: 0, len }))
+            }
+
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> std::result::Result<Arrived, E> {
+                Ok(Arrived(bytes.into()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(bulk::IN_PLACE, Take)
+    }
+}
+
+/// Only inside the input or output of a task or process.
+impl Serialize for Buffer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let refused = || {
+            let sentence = "a buffer can only travel inside the input or output of a task or process";
+            attach::complain(sentence);
+            S::Error::custom(sentence)
+        };
+        let name = match &self.memory {
+            None => None,
+            Some(Memory::Sealed(memory)) => Some(attach::put_memory(memory).ok_or_else(refused)?),
+            Some(Memory::Own(_) | Memory::Lent(_)) if !attach::is_shipping() => return Err(refused()),
+            Some(Memory::Own(_) | Memory::Lent(_)) => return Form::Bytes(InPlace(self)).serialize(serializer),
+        };
+        Form::<InPlace<'_>>::Shared { name, start: self.start as u64, len: self.len as u64 }.serialize(serializer)
     }
 }
 
@@ -223,7 +313,7 @@ impl BufferBuilder {
         let file = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
         let memory = Sealed::map(memory::freeze(file.into())?)?;
         let len = memory.bytes().len();
-        Ok(Buffer { memory: (len > 0).then_some(memory), start: 0, len })
+        Ok(Buffer { memory: (len > 0).then_some(Memory::Sealed(memory)), start: 0, len })
     }
 }
 

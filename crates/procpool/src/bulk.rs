@@ -5,6 +5,7 @@
 //! out ([`bytes_of`]) and coming in ([`read_vec`]); everything else takes the ordinary way.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -13,6 +14,28 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 pub(crate) use crate::os::copy::{Region, Room, append};
+pub(crate) use crate::os::lent::Lent;
+
+/// The name of a newtype around bytes that may be looked at where they lie, once they are in shared memory: the format puts
+/// them at a multiple of [`ALIGNMENT`] there, and whoever reads them gets either bytes of his own or a unit, and then
+/// [`take_view`].
+pub(crate) const IN_PLACE: &str = "procpool::in_place";
+/// Any number can be read at such an address, and a line of the cache begins there.
+pub(crate) const ALIGNMENT: usize = 64;
+
+thread_local! {
+    static VIEW: Cell<Option<Lent>> = const { Cell::new(None) };
+}
+
+/// Hands a view to whoever is reading a value on this thread.
+pub(crate) fn give_view(view: Lent) {
+    VIEW.set(Some(view));
+}
+
+/// What was given last.
+pub(crate) fn take_view() -> Option<Lent> {
+    VIEW.take()
+}
 
 /// Whether numbers lie in memory as the format writes them: fixed width, little endian, `usize` as `u64`.
 const AS_WRITTEN: bool = cfg!(all(target_endian = "little", target_pointer_width = "64"));

@@ -198,7 +198,7 @@ mod tests {
             control::encode(&ToParent::Ready { sandbox: Some(sandbox) }),
             control::encode(&ToParent::Ready { sandbox: None }),
             control::encode(&ToParent::Unable { reason: "a reason".into() }),
-            control::encode(&ToParent::Attach { number: u64::MAX, memory: true, memories: vec![(1, 2)] }),
+            control::encode(&ToParent::Attach { number: u64::MAX, memory: true, memories: vec![(1, 2)], holds: true }),
             control::encode(&ToWorker::Serve {
                 protocol: PROTOCOL,
                 identity: vec![1; 20],

@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["attach", "call", "client", "error", "os", "supervisor", "wire"]),
     ("queue", &["attach", "call", "error", "os"]),
     ("shared_file", &["attach"]),
-    ("buffer", &["attach", "call", "error", "os"]),
+    ("buffer", &["attach", "bulk", "call", "error", "os"]),
     (
         "pool",
         &["attach", "call", "client", "error", "events", "future", "map", "options", "sandbox", "supervisor", "worker"],

@@ -4,6 +4,8 @@ use std::mem::MaybeUninit;
 
 use rustix::mm::{Advice, madvise};
 
+use super::lent::Lent;
+
 /// Memory that is filled from its start.
 #[derive(Debug)]
 pub(crate) struct Room<'a> {
@@ -49,6 +51,10 @@ pub(crate) trait Region {
     fn len(&self) -> usize;
     /// Fills `room` with bytes from `at` on, as many as both have.
     fn copy(&self, at: usize, room: &mut Room<'_>);
+    /// The `len` bytes from `at` on in their place, if nobody changes them as long as they are looked at.
+    fn view(&self, _at: usize, _len: usize) -> Option<Lent> {
+        None
+    }
 }
 
 /// From this size on a copy goes past the caches, which it would only empty: a third faster where it was measured.

@@ -248,6 +248,23 @@ impl Part {
     pub(crate) fn new(memory: Arc<Mapping>, offset: usize, len: usize) -> Option<Self> {
         (offset <= memory.len && len <= memory.len - offset).then_some(Self { memory, offset, len })
     }
+
+    /// A part of it.
+    pub(super) fn part(&self, at: usize, len: usize) -> Option<Self> {
+        let fits = at <= self.len && len <= self.len - at;
+        fits.then(|| Self { memory: Arc::clone(&self.memory), offset: self.offset + at, len })
+    }
+
+    /// The bytes in their place.
+    ///
+    /// # Safety
+    /// Nobody may write to them as long as they are borrowed.
+    // SAFETY: of an unsafe function its callers argue.
+    pub(super) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: the range lies inside the mapping (checked in `new`), which lives as long as `self`, and does not change (the
+        // caller's promise).
+        unsafe { std::slice::from_raw_parts(self.memory.ptr.as_ptr().add(self.offset), self.len) }
+    }
 }
 
 impl Region for Part {

@@ -10,6 +10,7 @@ pub(crate) mod fail;
 pub(crate) mod family;
 pub(crate) mod fork;
 pub(crate) mod heap;
+pub(crate) mod lent;
 pub(crate) mod memory;
 pub(crate) mod poller;
 pub(crate) mod process;

@@ -183,12 +183,19 @@ pub(crate) struct Large {
 pub(crate) struct Beside {
     fds: Vec<OwnedFd>,
     memories: Vec<(u64, Arc<Sealed>)>,
+    /// Whether the worker still looks at the task's input.
+    holds: bool,
 }
 
 impl Beside {
+    /// Says whether the worker still looks at the task's input.
+    pub(super) fn set_holds(&mut self, holds: bool) {
+        self.holds = holds;
+    }
+
     /// From the descriptors of a message, and which of them are memory.
     pub(super) fn new(fds: Vec<OwnedFd>, ids: &MemoryIds) -> Self {
-        Self { memories: attach::map_memories(&fds, ids), fds }
+        Self { memories: attach::map_memories(&fds, ids), fds, holds: false }
     }
 }
 
@@ -219,6 +226,11 @@ impl Large {
             false => Frozen::map(fds.remove(0)),
         };
         Self { memory: Memory::Memfd(memory), refers_to: Beside::new(fds, ids) }
+    }
+
+    /// Says whether the worker still looks at the task's input, and whether it did before.
+    pub(super) fn set_holds(&mut self, holds: bool) -> bool {
+        std::mem::replace(&mut self.refers_to.holds, holds)
     }
 
     /// An output in a segment.
@@ -299,7 +311,7 @@ impl Results {
         }
         let large = Attached::parse(bytes).and_then(|(number, _)| self.attached.remove(&number));
         match large.unwrap_or_else(|| Large::new(Vec::new(), &Vec::new())) {
-            Large { memory: Memory::Inline(range), refers_to: Beside { fds, memories } } => {
+            Large { memory: Memory::Inline(range), refers_to: Beside { fds, memories, .. } } => {
                 let bytes = self.bytes.get(range).unwrap_or_default();
                 let memories = Memories::came(memories).and_lent(self.lent.iter());
                 attach::supply(fds, memories, || self.origin.outcome(Status::Ok, bytes, index))
@@ -330,7 +342,7 @@ impl Origin {
     ) -> Result<O> {
         let broken =
             |why: &str| self.error(Kind::Decode, Blame::Worker, format!("its output did not arrive: {why}"), index);
-        let Large { memory, refers_to: Beside { fds, memories } } = large;
+        let Large { memory, refers_to: Beside { fds, memories, .. } } = large;
         let memories = Memories::came(memories).and_lent(lent.iter());
         let frozen = match memory {
             Memory::Memfd(memory) => memory.map_err(|e| broken(&e.to_string()))?,

@@ -223,12 +223,12 @@ impl Puppet {
             }
             9 => {
                 let (number, how) = (u64::from(input.byte() % 4), input.byte());
-                let message = control::encode(&match how % 4 {
+                let (memory, holds) = (how % 5 == 2, how & 0x20 != 0);
+                let message = control::encode(&match how % 5 {
                     0 => ToParent::Segment { number },
                     1 => ToParent::DropSegment { number },
-                    _ => {
-                        ToParent::Attach { number, memory: how % 4 == 2, memories: vec![(u32::from(how >> 6), number)] }
-                    }
+                    4 => ToParent::Release { number },
+                    _ => ToParent::Attach { number, memory, memories: vec![(u32::from(how >> 6), number)], holds },
                 });
                 let fds: Vec<OwnedFd> = (0..input.byte() % 3).filter_map(|_| any_memory(input)).collect();
                 say(&self.socket, &message, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());

@@ -46,6 +46,15 @@ enum Arrived {
     Only(Beside),
 }
 
+impl Arrived {
+    fn set_holds(&mut self, holds: bool) {
+        match self {
+            Self::Memory(large) => drop(large.set_holds(holds)),
+            Self::Only(beside) => beside.set_holds(holds),
+        }
+    }
+}
+
 /// What a worker said by its socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -70,6 +79,8 @@ pub(super) struct Link {
     next_attachment: u64,
     /// What came by the socket and was not claimed yet by a result item: the memory of a large result, or only descriptors.
     arrived: BTreeMap<u64, Arrived>,
+    /// Frames that have ended and whose inputs the worker still looks at.
+    held: BTreeMap<u64, Arc<Frame>>,
     /// Segments of the arena that the worker knows, by number, and their size.
     segments: BTreeMap<u64, usize>,
     /// Memories of buffers that the worker has.
@@ -129,6 +140,7 @@ impl Link {
             states: BTreeSet::new(),
             next_attachment: 1,
             arrived: BTreeMap::new(),
+            held: BTreeMap::new(),
             segments: BTreeMap::new(),
             memories: BTreeMap::new(),
             has_news: false,
@@ -499,12 +511,21 @@ impl Link {
                 self.unable = true;
                 Ok(Word::Unable(reason))
             }
-            ToParent::Attach { number, memory, memories } if self.arrived.len() < MAX_ARRIVED => {
-                let arrived = match memory {
+            ToParent::Attach { number, memory, memories, holds } if self.arrived.len() < MAX_ARRIVED => {
+                let mut arrived = match memory {
                     true => Arrived::Memory(Large::new(fds, &memories)),
                     false => Arrived::Only(Beside::new(fds, &memories)),
                 };
+                arrived.set_holds(holds);
                 self.arrived.insert(number, arrived);
+                Ok(Word::Nothing)
+            }
+            ToParent::Release { number } => {
+                self.held.remove(&number);
+                // Its result may still be in the ring.
+                if let Some(arrived) = self.arrived.get_mut(&number) {
+                    arrived.set_holds(false);
+                }
                 Ok(Word::Nothing)
             }
             ToParent::Segment { number } => match self.arrivals.add(number, fds) {

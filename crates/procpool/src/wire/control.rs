@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with every change of this module or of the ring's layout. Parent and worker are the same executable, so a
 /// difference means that something other than us is at the other end.
-pub(crate) const PROTOCOL: u32 = 4;
+pub(crate) const PROTOCOL: u32 = 5;
 
 /// Larger blobs go beside the message in a memfd.
 pub(crate) const BLOB_MAX: usize = 16 * 1024;
@@ -101,7 +101,10 @@ pub(crate) enum ToParent {
     /// The worker cannot start, and this is why.
     Unable { reason: String },
     /// What a result needs besides its item in the ring. Descriptors: its memfd if `memory`, then what the output refers to.
-    Attach { number: u64, memory: bool, memories: Vec<(u32, u64)> },
+    /// `holds`: the worker still looks at the task's input, and will say when it does not.
+    Attach { number: u64, memory: bool, memories: Vec<(u32, u64)>, holds: bool },
+    /// The worker looks no more at the input of which it said so with this number.
+    Release { number: u64 },
     /// A segment that results will lie in. Descriptors: its memory.
     Segment { number: u64 },
     /// The worker does without that segment from now on.

@@ -39,10 +39,10 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
         attach::collect(|| attach::supply(fds, memories, || trampoline(&mut Invocation::new(&input, &mut output))))
     });
     end_result(status, &mut output);
-    let sent = ship(&socket, 0, &output, &attached).or_else(|e| {
+    let sent = ship(&socket, 0, &output, &attached, false).or_else(|e| {
         output.clear();
         put_result(Status::EncodeFailed, format!("cannot send the output: {e}").as_bytes(), &mut output);
-        ship(&socket, 0, &output, &[])
+        ship(&socket, 0, &output, &[], false)
     });
     if let Err(e) = sent {
         unable(&socket, format!("cannot send the output: {e}"));
@@ -50,8 +50,14 @@ pub(super) fn run_once(socket: Socket, mut fds: Vec<OwnedFd>, call: &CallMessage
 }
 
 /// Sends a result item in a memfd, with what it refers to.
-pub(super) fn ship(socket: &Socket, number: u64, item: &[u8], attached: &[attach::Attachment]) -> std::io::Result<()> {
-    send_with(socket, number, Some(create_frozen("procpool-result", item)?), attached)
+pub(super) fn ship(
+    socket: &Socket,
+    number: u64,
+    item: &[u8],
+    attached: &[attach::Attachment],
+    holds: bool,
+) -> std::io::Result<()> {
+    send_with(socket, number, Some(create_frozen("procpool-result", item)?), attached, holds)
 }
 
 /// Sends what a result needs besides its item in the ring.
@@ -60,9 +66,10 @@ pub(super) fn send_with(
     number: u64,
     memory: Option<OwnedFd>,
     attached: &[attach::Attachment],
+    holds: bool,
 ) -> std::io::Result<()> {
     let memories = attach::memory_ids(attached);
-    let message = ToParent::Attach { number, memory: memory.is_some(), memories };
+    let message = ToParent::Attach { number, memory: memory.is_some(), memories, holds };
     let mut fds: Vec<OwnedFd> = memory.into_iter().collect();
     for attachment in attached {
         fds.push(attachment.to_send()?);

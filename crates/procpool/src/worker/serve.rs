@@ -13,6 +13,7 @@ use crate::attach::{self, Memories};
 use crate::call::{self, Invocation, SharedState, Trampoline};
 use crate::os::bell::{Bell, futex_wait};
 use crate::os::fork::Original;
+use crate::os::lent::{Lendable, Views};
 use crate::os::memory::{Mapping, Part};
 use crate::os::socket::Socket;
 use crate::ring::{ENOUGH, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
@@ -255,13 +256,14 @@ impl Worker {
     }
 
     /// A large input in its place.
-    fn part(&self, place: InArena) -> Option<Part> {
+    fn part(&self, place: InArena) -> Option<Lendable> {
         let memory = self.mailbox.segment(place.segment)?;
-        Part::new(memory, usize::try_from(place.offset).ok()?, usize::try_from(place.len).ok()?)
+        let part = Part::new(memory, usize::try_from(place.offset).ok()?, usize::try_from(place.len).ok()?)?;
+        Some(Lendable::new(part))
     }
 
     /// Runs the tasks whose inputs are in `payload`; that of the last one may be elsewhere.
-    fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8], last: Option<&Part>) {
+    fn run_items(&mut self, header: &TaskHeader, trampoline: Trampoline, payload: &[u8], last: Option<&Lendable>) {
         let mut items = payload;
         for _ in 0..header.first {
             let Some((_, rest)) = split_task(items) else { self.give_up() };
@@ -271,7 +273,8 @@ impl Worker {
         let mut since = Instant::now();
         self.open(header.frame, header.first);
         for number in header.first..header.end {
-            let input = match last.filter(|_| header.in_arena == number + 1) {
+            let large = last.filter(|_| header.in_arena == number + 1);
+            let input = match large {
                 Some(part) => Source::region(part),
                 None => {
                     let Some((input, rest)) = split_task(items) else { self.give_up() };
@@ -296,7 +299,8 @@ impl Worker {
                 status = run_in_original(original, || attach::collect_onto(&mut attached, || trampoline(&mut call)));
                 call.spilled
             });
-            let large = self.end_item(status, &mut output, &placed, &attached);
+            let views = large.and_then(Lendable::views);
+            let large = self.end_item(status, &mut output, &placed, &attached, views);
             if !self.results.add(&output) {
                 self.show(&mut since);
                 self.open(header.frame, number);
@@ -322,18 +326,27 @@ impl Worker {
         output: &mut Vec<u8>,
         placed: &Option<(InArena, u32)>,
         attached: &[attach::Attachment],
+        views: Option<&Arc<Views>>,
     ) -> bool {
         // Of a task that failed only the text matters.
         let attached = if status == Status::Ok { attached } else { &[] };
-        if placed.is_none() && attached.is_empty() && output.len() < INLINE_MAX / 2 {
+        if placed.is_none() && attached.is_empty() && views.is_none() && output.len() < INLINE_MAX / 2 {
             end_result(status, output);
             return false;
         }
         let number = self.next_attachment;
         self.next_attachment += 1;
-        let mut body = Vec::new();
-        match self.send_beside(number, status, output, *placed, attached, &mut body) {
-            Ok(()) => {
+        let sent = self.send_beside(number, status, output, *placed, attached, views.is_some());
+        if let Some(views) = views {
+            if sent.is_err() {
+                // The parent does not know that its memory is looked at, so nobody may look any more.
+                self.give_up();
+            }
+            let socket = Arc::clone(&self.socket);
+            views.at_last(move || send(&socket, &ToParent::Release { number }, &[]));
+        }
+        match sent {
+            Ok(body) => {
                 output.clear();
                 put_result(Status::Attached, &body, output);
             }
@@ -345,7 +358,8 @@ impl Worker {
         true
     }
 
-    /// Sends what of a result does not go through the ring; `body` says to the parent where to look.
+    /// Sends what of a result does not go through the ring; returns what says to the parent where to look. `holds`: its input is
+    /// still looked at.
     fn send_beside(
         &mut self,
         number: u64,
@@ -353,8 +367,9 @@ impl Worker {
         output: &mut Vec<u8>,
         mut placed: Option<(InArena, u32)>,
         attached: &[attach::Attachment],
-        body: &mut Vec<u8>,
-    ) -> std::io::Result<()> {
+        holds: bool,
+    ) -> std::io::Result<Vec<u8>> {
+        let mut body = Vec::new();
         let large = output.len() >= INLINE_MAX / 2;
         if placed.is_none() && large && status == Status::Ok {
             placed = self.shelf.write(|spill| spill.append(begun_result(output), &[]));
@@ -362,21 +377,21 @@ impl Worker {
         for (number, fd) in self.shelf.news() {
             send(&self.socket, &ToParent::Segment { number }, &[fd.as_fd()]);
         }
-        let with_fds = !attached.is_empty();
+        let with_fds = holds || !attached.is_empty();
         if let Some((place, flag)) = placed {
             if with_fds {
-                send_with(&self.socket, number, None, attached)?;
+                send_with(&self.socket, number, None, attached, holds)?;
             }
-            Attached::Placed { place, flag, with_fds }.put(number, body);
+            Attached::Placed { place, flag, with_fds }.put(number, &mut body);
         } else if !large && status == Status::Ok {
-            send_with(&self.socket, number, None, attached)?;
-            Attached::Inline(begun_result(output)).put(number, body);
+            send_with(&self.socket, number, None, attached, holds)?;
+            Attached::Inline(begun_result(output)).put(number, &mut body);
         } else {
             end_result(status, output);
-            ship(&self.socket, number, output, attached)?;
-            Attached::Memfd.put(number, body);
+            ship(&self.socket, number, output, attached, holds)?;
+            Attached::Memfd.put(number, &mut body);
         }
-        Ok(())
+        Ok(body)
     }
 
     /// Publishes the open result frame and rings if somebody sleeps.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::{Beside, Books, Delivery, Large, Origin, Results};
 use super::{Arrived, Link, PEEK};
@@ -89,7 +90,7 @@ impl Link {
             return Ok(0);
         }
         bytes.truncate(len);
-        let attached = self.claim_attached(&bytes)?;
+        let mut attached = self.claim_attached(&bytes)?;
         let id = FrameId(frame);
         let delivered = books.sched.finished(worker, id, first, items, task_ns, books.now).map_err(Breach)?;
         if let Some(front) = self.sent.front_mut() {
@@ -104,6 +105,14 @@ impl Link {
         books.tasks.failed += u64::from(failed);
         books.tasks.ok += u64::from(items - failed);
         let frame = delivered.payload;
+        for (&number, large) in &mut attached {
+            if large.set_holds(false) {
+                if frame.extent.is_none() {
+                    return Err(Breach("it looks at an input that it was not lent"));
+                }
+                self.held.insert(number, Arc::clone(&frame));
+            }
+        }
         let pid = self.pid();
         let peak_memory = pid.filter(|_| failed > 0 || books.log.is_listening()).and_then(procfs::peak_bytes);
         let origin = Origin { name: frame.function.name, pid, attempt: delivered.attempt, peak_memory };

@@ -8,6 +8,7 @@ use serde::de::{
 };
 
 use super::Error;
+use super::output::LARGE;
 use crate::bulk::{self, Region, Room};
 
 /// Where a value is read from: a slice, or a region of which a part at a time is copied out.
@@ -131,6 +132,21 @@ impl<'a> Source<'a> {
         bytes.try_reserve_exact(len).map_err(|_| Error::refused("there is no memory for it"))?;
         bulk::append(&mut bytes, len, |room| self.fill(room));
         if bytes.len() == len { Ok(bytes) } else { Err(Error::end()) }
+    }
+
+    /// Passes the next `len` bytes, which are there.
+    fn skip(&mut self, len: usize) {
+        let inside = len.min(self.window.len() - self.at);
+        self.at += inside;
+        self.copied += len - inside;
+    }
+
+    /// The next `len` bytes where they lie, if they are many and can be looked at there for longer than now.
+    fn view(&mut self, len: usize) -> Option<bulk::Lent> {
+        let region = self.region.filter(|_| len >= LARGE)?;
+        let view = region.view(region.len() - self.left(), len)?;
+        self.skip(len);
+        Some(view)
     }
 
     /// The next `len` bytes where they lie, if they can be looked at there.
@@ -281,8 +297,23 @@ impl<'de> Deserializer<'de> for &mut Reader<'_, '_> {
     }
 
     #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        if name != bulk::IN_PLACE {
+            return visitor.visit_newtype_struct(self);
+        }
+        let len = self.0.length_present()?;
+        let padding = usize::from(self.0.byte()?);
+        if padding >= bulk::ALIGNMENT || self.0.left() < padding + len {
+            return Err(Error::not("bytes in their place"));
+        }
+        self.0.skip(padding);
+        match self.0.view(len) {
+            Some(view) => {
+                bulk::give_view(view);
+                visitor.visit_unit()
+            }
+            None => visitor.visit_byte_buf(self.0.vec(len)?),
+        }
     }
 
     #[inline]

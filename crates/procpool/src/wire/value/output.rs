@@ -1,6 +1,7 @@
 //! Where an encoding goes.
 
 use super::ser::LENGTH_MAX;
+use crate::bulk::ALIGNMENT;
 
 /// Takes an encoding that has become large.
 pub(crate) trait Spill {
@@ -20,6 +21,10 @@ pub(crate) struct Output<'a> {
     start: usize,
     spill: Option<&'a mut dyn Spill>,
     spilled: bool,
+    /// How many bytes did.
+    spilled_bytes: usize,
+    /// The next run of bytes is one of those that may be looked at where they lie.
+    aligned: bool,
     /// Lengths that are not known yet; until they are, nothing spills.
     gaps: u32,
     /// The most bytes that the value may take.
@@ -38,7 +43,17 @@ impl<'a> Output<'a> {
     /// Appends to `bytes` what is small, and gives a value that is large to `spill`.
     #[inline]
     pub(crate) fn with_spill(bytes: &'a mut Vec<u8>, spill: Option<&'a mut dyn Spill>) -> Self {
-        Self { start: bytes.len(), bytes, spill, spilled: false, gaps: 0, most: usize::MAX, too_large: false }
+        Self {
+            start: bytes.len(),
+            bytes,
+            spill,
+            spilled: false,
+            spilled_bytes: 0,
+            aligned: false,
+            gaps: 0,
+            most: usize::MAX,
+            too_large: false,
+        }
     }
 
     /// Lets the value take no more than `most` bytes.
@@ -91,11 +106,29 @@ impl<'a> Output<'a> {
         self.put(run);
     }
 
+    /// Whether what comes next is to be aligned, if it is a run of bytes.
+    #[inline]
+    pub(super) fn align_next(&mut self, aligned: bool) {
+        self.aligned = aligned;
+    }
+
+    /// Puts what comes next at a multiple of [`ALIGNMENT`], if it is to be: behind a byte that says how many others are between.
+    #[inline]
+    pub(super) fn pad(&mut self) {
+        if std::mem::take(&mut self.aligned) {
+            let at = self.spilled_bytes + self.bytes.len() - self.start;
+            let padding = (at + 1).wrapping_neg() % ALIGNMENT;
+            self.byte(padding as u8);
+            self.put(&[0; ALIGNMENT][..padding]);
+        }
+    }
+
     /// Gives what is staged, and `run` behind it, to the spill, if there is one that takes it.
     #[cold]
     fn spill(&mut self, run: &[u8]) -> bool {
         let Some(spill) = &mut self.spill else { return false };
         if spill.append(&self.bytes[self.start..], run) {
+            self.spilled_bytes += self.bytes.len() - self.start + run.len();
             self.bytes.truncate(self.start);
             self.spilled = true;
             return true;

@@ -84,6 +84,7 @@ impl<'w, 'a> Serializer for &'w mut Writer<'_, 'a> {
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Error> {
         self.length(bytes.len() as u64);
+        self.0.pad();
         self.0.run(bytes);
         Ok(())
     }
@@ -117,7 +118,8 @@ impl<'w, 'a> Serializer for &'w mut Writer<'_, 'a> {
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+        self.0.align_next(name == bulk::IN_PLACE);
         value.serialize(self)
     }
 
