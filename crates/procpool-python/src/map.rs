@@ -124,6 +124,8 @@ pub(crate) struct MapIter {
     options: Option<TaskOptions>,
     inbox: Arc<Inbox>,
     drawn: u64,
+    /// The same in inputs, several of which may be one task.
+    inputs_drawn: u64,
     batches: u64,
     yielded: u64,
     sent: BTreeMap<u64, Ticket>,
@@ -161,6 +163,7 @@ impl MapIter {
             options,
             inbox,
             drawn: 0,
+            inputs_drawn: 0,
             batches: 0,
             yielded: 0,
             sent: BTreeMap::new(),
@@ -204,12 +207,16 @@ impl MapIter {
                 let add = |payload: &lang::Payload<'_>| port.add(&mut batch, payload);
                 let (added, drawn) = match self.chunk {
                     None => match next_input(inputs) {
-                        Ok(Some(input)) => (with_call(&shared.pickler, &input, None, self.only, add), Ok(true)),
+                        Ok(Some(input)) => {
+                            self.inputs_drawn += 1;
+                            (with_call(&shared.pickler, &input, None, self.only, add), Ok(true))
+                        },
                         Ok(None) => (Ok(Ok(())), Ok(false)),
                         Err(error) => (Ok(Ok(())), Err(error)),
                     },
                     Some(chunk) => {
                         let (several, drawn) = next_inputs(inputs, chunk);
+                        self.inputs_drawn += several.len() as u64;
                         match several.is_empty() {
                             true => (Ok(Ok(())), drawn),
                             false => (with_calls(py, &shared.pickler, &several, self.only, add), drawn),
@@ -454,10 +461,10 @@ impl MapIter {
         wait
     }
 
-    /// How many tasks were sent.
+    /// How many inputs were drawn.
     #[getter]
     fn drawn(&self) -> u64 {
-        self.drawn
+        self.inputs_drawn
     }
 
     /// Cancels what has not begun, and what runs of it.

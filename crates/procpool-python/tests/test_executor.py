@@ -589,3 +589,11 @@ def test_classes_of_main_are_the_same_on_both_sides(method):
         """
     )
     assert (code, out, err) == (0, "True 2\n[True, True] [3, 4]\nTrue\nTrue True\n", "")
+
+
+def test_progress(capsys):
+    pytest.importorskip("tqdm", reason="SKIPPED: tqdm is not installed")
+    with procpool.ProcessPoolExecutor(1, progress=True) as pool:
+        assert list(pool.map(support.square, range(30))) == [n * n for n in range(30)]
+        assert list(pool.map(support.square, range(30), chunksize=4)) == [n * n for n in range(30)]
+    assert capsys.readouterr().err.count("30/30") == 2

@@ -222,3 +222,28 @@ def test_a_map_with_a_timeout_per_call():
         with pytest.raises(procpool.TaskTimeout):
             pool.map(time.sleep, [0, 60, 0])
         assert pool.apply(support.square, (3,)) == 9
+
+
+def send_through(connection, value):
+    connection.send(value)
+    connection.close()
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork", None])
+def test_queues_and_pipes_in_initargs(method):
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    with procpool.Pool(2, support.set_state, (queue,), context=context if method else None) as pool:
+        pool.map(lambda n: support.state.put(n), range(4))
+        assert sorted(queue.get(timeout=30) for _ in range(4)) == [0, 1, 2, 3]
+    queue.close()
+    queue.join_thread()
+
+
+def test_a_pipe_is_an_argument(workers):
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    result = workers.apply_async(send_through, (writer, "through a pipe"))
+    assert reader.recv() == "through a pipe"
+    result.get()
+    reader.close()
+    writer.close()

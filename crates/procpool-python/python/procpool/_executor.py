@@ -49,7 +49,7 @@ class ProcessPoolExecutor(_base.Executor):
     ``worker_env``: a function from a worker's number, less than ``max_workers`` and no other living worker's, to what is to be added
     to its environment; for a moment there are two of a number when a worker is replaced for its age. ``output``: a function that is
     called with each line that workers print, as ``output(pid, is_stderr, text)``. ``logging``: forward log records of workers to
-    the loggers of the same names here.
+    the loggers of the same names here. ``progress``: show how far a ``map`` is that is being read; needs tqdm.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class ProcessPoolExecutor(_base.Executor):
         worker_env=None,
         output=None,
         logging=False,
+        progress=False,
         start_timeout=None,
     ) -> None:
         if max_workers is None:
@@ -105,6 +106,7 @@ class ProcessPoolExecutor(_base.Executor):
         self._worker_env = worker_env
         self._output = output
         self._logging = logging
+        self._bar = _find_bar() if progress else None
         self._start_timeout = start_timeout
         self._options = _core.TaskOptions(**self._limits)
         self._open_lock = threading.Lock()
@@ -229,6 +231,8 @@ class ProcessPoolExecutor(_base.Executor):
             results.fill()
         else:
             results.begin()
+        if self._bar is not None:
+            return self._bar(results, total=results.drawn if window is None else None)
         return results
 
     def options(self, **limits) -> _Call:
@@ -351,6 +355,14 @@ class _Process:
         end = None if timeout is None else time.monotonic() + timeout
         while self.is_alive() and (end is None or time.monotonic() < end):
             time.sleep(0.001)
+
+
+def _find_bar():
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("progress=True shows a bar of tqdm's, which is not installed: pip install tqdm") from None
+    return tqdm
 
 
 def _note_death(reference) -> None:

@@ -55,6 +55,12 @@ def _set_function_state(function, state) -> None:
 _cloudpickle_set_state = cloudpickle.cloudpickle._function_setstate
 
 
+def _is_whole(data: bytes) -> bool:
+    """Whether a plain pickle means the same in another process: names of ``__main__`` do not, nor do pipes, of which it has the
+    number of the descriptor alone."""
+    return b"__main__" not in data and b"multiprocessing.connection" not in data
+
+
 class Sent:
     """What a pool's workers know of ``__main__``: which values they may have seen, and, if they are forks of this process, what
     was there before."""
@@ -155,7 +161,7 @@ def dump(value, sent: Sent | None = None):
     beside = _Beside()
     try:
         data = _dumps(value, PROTOCOL, buffer_callback=beside)
-        if b"__main__" not in data:
+        if _is_whole(data):
             return data, beside.buffers
     except Exception:
         # A lambda, something of a dynamic module: cloudpickle knows more, or raises the same.
@@ -178,7 +184,7 @@ def describe(function, sent: Sent | None) -> tuple[bytes, dict | None]:
     """What tells a worker which function this is; and, for one that travels by value, the values of ``__main__`` in it."""
     try:
         data = _dumps(function, PROTOCOL)
-        if b"__main__" not in data:
+        if _is_whole(data):
             return data, None
     except Exception:
         pass
@@ -269,7 +275,7 @@ def dump_by_value_in_band(value):
     """As `dump`, all in one."""
     try:
         data = _dumps(value, PROTOCOL)
-        if b"__main__" not in data:
+        if _is_whole(data):
             return data, [], {}
     except Exception:
         pass
