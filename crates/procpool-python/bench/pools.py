@@ -66,22 +66,12 @@ def finish(pool):
     pool.join()
 
 
-def stop_and_join(pool):
-    pool.stop()
-    pool.join()
-
-
 class Pebble(Executor):
     def submit(self, function, *args):
         return self.pool.schedule(function, args=args)
 
     def map(self, function, inputs, chunk):
         return list(self.pool.map(function, inputs, chunksize=chunk).result())
-
-
-class Mpire(MpPool):
-    def map(self, function, inputs, chunk):
-        return self.pool.map(function, inputs, chunk_size=chunk)
 
 
 def make(name, workers):
@@ -110,10 +100,6 @@ def make(name, workers):
             import pebble
 
             return Pebble(lambda: pebble.ProcessPool(workers), finish)
-        case ["mpire"]:
-            import mpire
-
-            return Mpire(lambda: mpire.WorkerPool(workers), stop_and_join)
         case ["billiard"]:
             import billiard
 

@@ -22,7 +22,6 @@ POOLS = [
     "ThreadPoolExecutor",
     "loky",
     "pebble",
-    "mpire",
     "billiard",
 ]
 

@@ -30,8 +30,9 @@ class _Watch:
 def listen(callback) -> int:
     """The number with which the engine can have ``callback`` called, on the collector's thread."""
     token = next(_tokens)
-    _listeners[token] = callback
-    _start_collector()
+    with _lock:
+        _listeners[token] = callback
+        _start_collector()
     return token
 
 
@@ -49,11 +50,21 @@ def _start_collector() -> None:
             _collector.start()
 
 
+#: Seconds for which the collector stays when there is nothing to be told.
+_IDLE = 0.05
+
+
 def _collect() -> None:
+    global _collector
     while True:
-        ended = _core.collect(3600.0)
+        ended = _core.collect(3600.0 if _listeners else _IDLE)
         if ended is None:
             return
+        if not ended:
+            with _lock:
+                if not _listeners and _collector is threading.current_thread():
+                    _collector = None
+                    return
         for token in ended:
             callback = _listeners.get(token)
             if callback is not None:
