@@ -65,7 +65,8 @@ def main():
     figures = [figure for figure in samples[names[0]][0] if all(figure in one for name in names for one in samples[name])]
     after = os.getloadavg()[0]
     version = "%d.%d.%d" % sys.version_info[:3]
-    print(f"Python {version}, {plan.workers} workers, {os.cpu_count()} CPUs, {plan.rounds} rounds, load average {before:.1f} before, {after:.1f} after\n")
+    load = f"load average {before:.1f} before, {after:.1f} after"
+    print(f"Python {version}, {plan.workers} workers, {os.cpu_count()} CPUs, {plan.rounds} rounds, {load}\n")
     print("| work | " + " | ".join(names) + " |")
     print("|---" * (len(names) + 1) + "|")
     for figure in figures:

@@ -35,7 +35,14 @@ def test_a_worker_may_keep_what_it_was_given(pool):
         assert pool.submit(support.get_state).result()[0] == n
 
 
-@pytest.mark.parametrize("array", [numpy.arange(60_000)[::3], numpy.asfortranarray(numpy.ones((200, 300))), numpy.array(["x", None], dtype=object)])
+STRANGE = [
+    numpy.arange(60_000)[::3],
+    numpy.asfortranarray(numpy.ones((200, 300))),
+    numpy.array(["x", None], dtype=object),
+]
+
+
+@pytest.mark.parametrize("array", STRANGE)
 def test_arrays_of_other_kinds(pool, array):
     back = pool.submit(support.identity, array).result()
     assert (back == array).all() and back.dtype == array.dtype

@@ -40,9 +40,9 @@ def test_calls(pool):
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, False, 0, -1, 127, -129, 2**31, -(2**63), 2**63, 2**200, 1.5, float("inf"), "", "häß\U0001f600", "\ud800", b"",
-        b"\0x", (), (1, (2, (3, (4, (5,))))), [1, [2]], {"a": 1, 2: [3]}, {1, 2}, frozenset([1]), 1j, range(3), bytearray(b"x"), "x" * 100_000,
-        b"y" * 1_000_000, list(range(10_000)), {"k": {"l": {"m": 1}}}, [()], ([], {}),
+        None, True, False, 0, -1, 127, -129, 2**31, -(2**63), 2**63, 2**200, 1.5, float("inf"), "", "häß\U0001f600", "\ud800",
+        b"", b"\0x", (), (1, (2, (3, (4, (5,))))), [1, [2]], {"a": 1, 2: [3]}, {1, 2}, frozenset([1]), 1j, range(3),
+        bytearray(b"x"), "x" * 100_000, b"y" * 1_000_000, list(range(10_000)), {"k": {"l": {"m": 1}}}, [()], ([], {}),
     ],
 )  # fmt: skip
 def test_values_come_back_as_they_were(pool, value):

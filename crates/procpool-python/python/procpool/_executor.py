@@ -12,7 +12,7 @@ from concurrent.futures import _base
 from concurrent.futures.process import BrokenProcessPool
 from types import FunctionType
 
-from . import _context, _core, _exit, _future, _pickling
+from . import _context, _core, _exit, _future
 from ._functions import Functions
 
 _BROKEN = "A process in the process pool was terminated abruptly while the future was running or pending."
@@ -116,7 +116,6 @@ class ProcessPoolExecutor(_base.Executor):
         self._token: int | None = None
         self._broken: str | bool = False
         self._shut_down = False
-        self._maps: weakref.WeakSet = weakref.WeakSet()
         _exit.remember(self)
 
     # Opening.

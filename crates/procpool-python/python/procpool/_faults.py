@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as _signals
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 
@@ -92,11 +91,3 @@ def of_engine(kind: str, facts: dict) -> BaseException:
         if name != "message":
             setattr(error, name, value)
     return error
-
-
-def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9."""
-    try:
-        return _signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

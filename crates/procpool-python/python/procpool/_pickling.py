@@ -147,15 +147,6 @@ class _Beside:
         return False
 
 
-def dump_by_value(value, sent: Sent | None = None):
-    """The pickle of ``value``, its large buffers, and the values of ``__main__`` that its functions refer to."""
-    beside = _Beside()
-    file = io.BytesIO()
-    pickler = _Pickler(file, sent, beside)
-    pickler.dump(value)
-    return file.getvalue(), beside.buffers, pickler.globals_seen
-
-
 def dump(value, sent: Sent | None = None):
     """The pickle of ``value`` and its large buffers."""
     beside = _Beside()
@@ -166,8 +157,10 @@ def dump(value, sent: Sent | None = None):
     except Exception:
         # A lambda, something of a dynamic module: cloudpickle knows more, or raises the same.
         pass
-    data, buffers, _ = dump_by_value(value, sent)
-    return data, buffers
+    beside = _Beside()
+    file = io.BytesIO()
+    _Pickler(file, sent, beside).dump(value)
+    return file.getvalue(), beside.buffers
 
 
 def load(data: bytes, buffers: list):
@@ -188,9 +181,8 @@ def describe(function, sent: Sent | None) -> tuple[bytes, dict | None]:
             return data, None
     except Exception:
         pass
-    beside_allowed = None
     file = io.BytesIO()
-    pickler = _Pickler(file, sent, beside_allowed)
+    pickler = _Pickler(file, sent, None)
     pickler.dump(function)
     return file.getvalue(), pickler.globals_seen
 
@@ -264,25 +256,24 @@ def dump_exception(exception: BaseException) -> bytes:
     unwritable = getattr(exception, "__procpool_unwritable__", None)
     try:
         exception.__traceback__ = None
-        data, _, _ = dump_by_value_in_band(exception)
+        data = _dump_whole(exception)
         why = ""
     except BaseException as error:
         data, why = None, f"it cannot be pickled: {_type_name(error)}: {_text(error)}"
     return _dumps((data, _type_name(exception), _text(exception), trace, why, unwritable), PROTOCOL)
 
 
-def dump_by_value_in_band(value):
-    """As `dump`, all in one."""
+def _dump_whole(value) -> bytes:
+    """As `dump`, with nothing beside it."""
     try:
         data = _dumps(value, PROTOCOL)
         if _is_whole(data):
-            return data, [], {}
+            return data
     except Exception:
         pass
     file = io.BytesIO()
-    pickler = _Pickler(file, parent, None)
-    pickler.dump(value)
-    return file.getvalue(), [], {}
+    _Pickler(file, parent, None).dump(value)
+    return file.getvalue()
 
 
 def load_exception(data: bytes) -> BaseException:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from concurrent.futures import CancelledError
-from concurrent.futures.process import _RemoteTraceback
-from itertools import starmap
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from multiprocessing import TimeoutError as _MpTimeoutError
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 
@@ -234,7 +232,6 @@ class Pool:
         self._port.set_at_once(True)
         self._functions = Functions(self._port, self._plan.sent)
         self._iterators: weakref.WeakSet = weakref.WeakSet()
-        self._ended: list = []
         self._state = _RUN
         _exit.remember(self)
 
@@ -259,7 +256,7 @@ class Pool:
             if function is None:
                 function, args, kwds = self._functions.apply(func), (func, args, kwds), None
             future = self._port.submit(_future.Future, function, args, kwds)
-        except _BrokenProcessPool:
+        except BrokenProcessPool:
             raise
         except Exception as error:
             future = self._port.failed(_future.Future, error)
@@ -394,5 +391,3 @@ def _chunk(chunksize) -> int | None:
         raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
     return chunksize
 
-
-from concurrent.futures.process import BrokenProcessPool as _BrokenProcessPool  # noqa: E402

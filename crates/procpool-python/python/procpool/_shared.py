@@ -35,7 +35,8 @@ def _rebuild(size: int, pid: int, fd: int) -> _Memory:
 def shared_array(shape, dtype="float64"):
     """An array of zeros whose memory all processes share that it is sent to: what one writes, all see. Needs NumPy.
 
-    It lives as long as anybody has it, and leaves nothing behind. Views of it and whatever is computed from it are ordinary
+    It lives as long as anybody has it, and leaves nothing behind; whoever sends it must have it until it has arrived, that is for an
+    argument until the call has begun. Views of it and whatever is computed from it are ordinary
     arrays, which are copied when they are sent.
     """
     import numpy
@@ -47,7 +48,6 @@ def shared_array(shape, dtype="float64"):
 
 
 def _make(memory: _Memory, shape: tuple, dtype):
-    import numpy
 
     return _array_class()(shape, dtype, buffer=memory.map, memory=memory)
 
