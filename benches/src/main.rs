@@ -29,7 +29,8 @@ pool-bench: measures procpool beside other pools
   --idle SECONDS  instead: what a pool uses that is left alone so long, and what tasks take that wait
   --profile WHAT=N
                   instead: procpool alone does N empty tasks, for a profiler to watch; WHAT is trips, gather or map,
-                  and with gather:US and map:US the tasks compute for so many microseconds
+                  and with gather:US and map:US the tasks compute for so many microseconds. With
+                  --only 'procpool threads' the workers are threads, which valgrind can follow
   --help          this text
 ";
 
@@ -104,11 +105,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
 }
 
 /// Does as many empty tasks as `what` says, and nothing else.
-fn profile(what: &str) -> Result<()> {
-    use measure::Peer;
+fn profile<P: measure::Peer>(what: &str) -> Result<()> {
     let (what, tasks) = what.split_once('=').ok_or("--profile needs WHAT=N")?;
     let tasks: u64 = tasks.parse().map_err(|_| "--profile needs a number of tasks")?;
-    let pool = Processes::start(2)?;
+    let pool = P::start(2)?;
     if let Some((what, us)) = what.split_once(':') {
         let us: f64 = us.parse().map_err(|_| "--profile WHAT:US needs a number of microseconds")?;
         let steps = (tasks::steps_per_us() * us) as u64;
@@ -135,7 +135,10 @@ fn run(args: &Args) -> Result<()> {
         return idle::report(Duration::from_secs(seconds));
     }
     if let Some(what) = &args.profile {
-        return profile(what);
+        return match args.only.as_deref() {
+            Some([threads]) if threads == "procpool threads" => profile::<Threads>(what),
+            _ => profile::<Processes>(what),
+        };
     }
     let asked_for = |name: &str| args.only.as_ref().is_none_or(|only| only.iter().any(|o| o == name));
     let mut peers: Vec<Peer> = PEERS.into_iter().filter(|(name, _)| asked_for(name)).collect();

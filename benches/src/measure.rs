@@ -23,6 +23,10 @@ pub(crate) trait Peer: Sized {
     fn gather_work(&self, tasks: u64, steps: u64) -> Result<()>;
     /// Maps [`tasks::compute`] over `tasks` inputs. `None` if the pool has no such call.
     fn map_work(&self, tasks: u64, steps: u64) -> Option<Result<()>>;
+    /// Maps [`tasks::compute`] over different numbers of steps. `None` if the pool has no such call.
+    fn map_skewed(&self, _steps: &[u64]) -> Option<Result<()>> {
+        None
+    }
     /// Hands bytes to a worker. `None` if it takes them without a copy.
     fn send(&self, bytes: Vec<u8>) -> Option<Result<u64>>;
     /// Hands bytes to a worker that looks at them where they arrive. `None` if the pool cannot.
@@ -45,7 +49,7 @@ pub(crate) trait Peer: Sized {
 
 /// The names of the measures, in the order of the report, with what a reader calls them and their unit. The Python script
 /// uses the same names.
-pub(crate) const MEASURES: [(&str, &str, &str); 17] = [
+pub(crate) const MEASURES: [(&str, &str, &str); 18] = [
     ("start_ms", "pool built and first result", "ms"),
     ("round_trip_p50_us", "submit, wait: median", "us"),
     ("round_trip_p99_us", "submit, wait: 99th percentile", "us"),
@@ -62,6 +66,7 @@ pub(crate) const MEASURES: [(&str, &str, &str); 17] = [
     ("map_5us_share", "5 us tasks, map: cores used", "%"),
     ("map_20us_share", "20 us tasks, map: cores used", "%"),
     ("map_100us_share", "100 us tasks, map: cores used", "%"),
+    ("skewed_share", "one task 1000 times longer, map: cores used", "%"),
     ("shutdown_ms", "shutdown", "ms"),
 ];
 
@@ -151,6 +156,16 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
             first?;
             let run = |tasks| pool.map_work(tasks, steps).unwrap_or(Ok(()));
             add(&format!("map_{us}us_share"), share(enough(plan, 256, run)?));
+        }
+    }
+    // The best possible is that both cores work to the end: the long one takes as long as half of the others.
+    let skewed: Vec<u64> = (0..2000).map(|n| steps_per_us as u64 * if n == 700 { 100_000 } else { 100 }).collect();
+    let best_s = (1999.0 * 100.0 + 100_000.0) / 1e6 / plan.workers as f64;
+    for _ in 0..3 {
+        let start = Instant::now();
+        if let Some(done) = pool.map_skewed(&skewed) {
+            done?;
+            add("skewed_share", 100.0 * best_s / start.elapsed().as_secs_f64());
         }
     }
     pool.shut_down();

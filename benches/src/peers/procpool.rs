@@ -51,6 +51,11 @@ impl<const THREADS: bool> Peer for Procpool<THREADS> {
         Some(self.0.map(tasks::compute, inputs).try_for_each(|outcome| outcome.map(|_| ()).map_err(Into::into)))
     }
 
+    fn map_skewed(&self, steps: &[u64]) -> Option<Result<()>> {
+        let inputs = steps.iter().copied();
+        Some(self.0.map(tasks::compute, inputs).try_for_each(|outcome| outcome.map(|_| ()).map_err(Into::into)))
+    }
+
     fn send(&self, bytes: Vec<u8>) -> Option<Result<u64>> {
         let sent = || Ok(self.0.submit(tasks::count, bytes)?.wait()?);
         Some(sent())

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::Result;
@@ -53,6 +53,12 @@ impl Peer for Rayon {
 
     fn map_work(&self, tasks: u64, steps: u64) -> Option<Result<()>> {
         let work = || (0..tasks).into_par_iter().map(|_| tasks::compute(steps)).collect::<Vec<_>>();
+        std::hint::black_box(self.0.install(work));
+        Some(Ok(()))
+    }
+
+    fn map_skewed(&self, steps: &[u64]) -> Option<Result<()>> {
+        let work = || steps.par_iter().map(|&steps| tasks::compute(steps)).collect::<Vec<_>>();
         std::hint::black_box(self.0.install(work));
         Some(Ok(()))
     }

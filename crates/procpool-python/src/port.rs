@@ -39,7 +39,8 @@ pub(crate) fn finalize() {
 }
 
 /// How long to look for a result with the interpreter's lock in hand.
-const LOOK: Duration = Duration::from_micros(5);
+const LOOK: Duration = Duration::from_micros(10);
+const POLLS_PER_YIELD: u32 = 16;
 /// How long the main thread waits until it looks whether a signal has come.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -81,7 +82,7 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> PyResult<bool> {
         let port = self.port()?;
-        let start = Instant::now();
+        let (start, mut polls) = (Instant::now(), 0u32);
         loop {
             if waiting.is_done() {
                 return Ok(true);
@@ -89,7 +90,12 @@ impl Shared {
             if start.elapsed() > LOOK {
                 break;
             }
-            if !port.poll() {
+            polls += 1;
+            if port.poll() {
+            } else if polls % POLLS_PER_YIELD == 0 {
+                // The worker may be on this CPU.
+                rustix::thread::sched_yield();
+            } else {
                 std::hint::spin_loop();
             }
         }
