@@ -210,7 +210,7 @@ impl MapIter {
                         Ok(Some(input)) => {
                             self.inputs_drawn += 1;
                             (with_call(&shared.pickler, &input, None, self.only, add), Ok(true))
-                        },
+                        }
                         Ok(None) => (Ok(Ok(())), Ok(false)),
                         Err(error) => (Ok(Ok(())), Err(error)),
                     },
@@ -463,7 +463,7 @@ impl MapIter {
 
     /// How many inputs were drawn.
     #[getter]
-    fn drawn(&self) -> u64 {
+    fn inputs_drawn(&self) -> u64 {
         self.inputs_drawn
     }
 

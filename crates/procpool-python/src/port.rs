@@ -90,9 +90,11 @@ impl Shared {
             if start.elapsed() > LOOK {
                 break;
             }
-            polls += 1;
             if port.poll() {
-            } else if polls % POLLS_PER_YIELD == 0 {
+                continue;
+            }
+            polls += 1;
+            if polls.is_multiple_of(POLLS_PER_YIELD) {
                 // The worker may be on this CPU.
                 rustix::thread::sched_yield();
             } else {

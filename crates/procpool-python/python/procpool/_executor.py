@@ -231,7 +231,7 @@ class ProcessPoolExecutor(_base.Executor):
         else:
             results.begin()
         if self._bar is not None:
-            return self._bar(results, total=results.drawn if window is None else None)
+            return self._bar(results, total=results.inputs_drawn if window is None else None)
         return results
 
     def options(self, **limits) -> _Call:
