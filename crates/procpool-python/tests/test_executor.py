@@ -597,3 +597,27 @@ def test_progress(capsys):
         assert list(pool.map(support.square, range(30))) == [n * n for n in range(30)]
         assert list(pool.map(support.square, range(30), chunksize=4)) == [n * n for n in range(30)]
     assert capsys.readouterr().err.count("30/30") == 2
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_nothing_is_left_of_a_pool(method):
+    code, out, err = run_program(
+        f"""
+        import gc, multiprocessing, os, procpool
+        def square(x): return x * x
+        def descriptors(): return len(os.listdir("/proc/self/fd"))
+        for round in range(4):
+            with procpool.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context({method!r})) as pool:
+                pool.submit(square, 3).result()
+                list(pool.map(square, range(100)))
+            with procpool.Pool(2, context=multiprocessing.get_context({method!r})) as other:
+                other.map(square, range(100))
+            del pool, other
+            gc.collect()
+            procpool._core.join_lingering()
+            if round == 0:
+                before = descriptors()
+        print(descriptors() - before)
+        """
+    )
+    assert (code, out, err) == (0, "0\n", "")

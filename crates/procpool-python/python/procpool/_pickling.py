@@ -70,8 +70,9 @@ class Sent:
         self.common: dict[str, object] = {}
 
     def share_main(self) -> None:
-        """This process is about to be forked: what ``__main__`` has now is on both sides."""
-        self.common = dict(_main_namespace())
+        """This process is about to be forked: the functions and classes of ``__main__`` are the same on both sides."""
+        # Nothing else, or the pool would keep itself.
+        self.common = {name: value for name, value in _main_namespace().items() if isinstance(value, FunctionType | type)}
 
     def dump(self, value):
         """The pickle of ``value`` and its large buffers."""
