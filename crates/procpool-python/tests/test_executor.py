@@ -621,3 +621,16 @@ def test_nothing_is_left_of_a_pool(method):
         """
     )
     assert (code, out, err) == (0, "0\n", "")
+
+
+def test_a_call_that_runs_says_so_wherever_it_is(pool, tmp_path):
+    # Short ones first, so that those that are submitted next travel together, and are parted when a worker has nothing to do.
+    list(pool.map(support.square, range(2000)))
+    for _ in range(5):
+        path = str(tmp_path / "go")
+        futures = [pool.submit(support.wait_for, path) for _ in range(8)]
+        while sum(f.running() for f in futures) < 2:
+            time.sleep(0.001)
+        open(path, "w").close()
+        assert [f.result() for f in futures] == [path] * 8
+        os.remove(path)

@@ -156,7 +156,7 @@ impl Launch {
         let mut pipes = Vec::new();
         let printer = printer.filter(|_| !matches!(self, Self::Threads { .. }));
         let Streams { ours: readers, stdout, stderr } = Streams::new(printer).map_err(refused("a pipe"))?;
-        let body = match self.start_body(number, theirs, stdout, stderr).map_err(refused("a process or thread"))? {
+        let body = match self.start_body(number, theirs, stdout, stderr).map_err(refused("its process"))? {
             Some(child) => {
                 for (stream, reader) in readers {
                     let pipe = Pipe::new(child.pid(), stream, reader).map(Arc::new);

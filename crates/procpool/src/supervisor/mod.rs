@@ -442,8 +442,9 @@ impl Core {
 
     /// Whether this task, which has not ended, has begun.
     pub(crate) fn has_begun(&self, frame: FrameId, task: u32) -> bool {
+        let Some(part) = self.sched.part_of(frame, task) else { return false };
         self.links.iter().any(|(worker, link)| {
-            let at = self.sched.front(*worker).is_some_and(|(front, _, _)| front == frame);
+            let at = self.sched.front(*worker).is_some_and(|(front, _, _)| front == part);
             at && link.begun().is_some_and(|begun| task < begun)
         })
     }
