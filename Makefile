@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench bench-files bench-thumbs faults loom fuzz soak build clean
+.PHONY: demo test bench bench-python bench-files bench-thumbs faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -20,6 +20,7 @@ test:
 	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
 	PYTHON=$(PYTHON) sh crates/procpool-cli/tests/table/run.sh
+	PYTHON=$(PYTHON) sh crates/procpool-python/tests/run.sh
 
 bench: build
 	$(CARGO) run --release --quiet -p procpool-benches
@@ -33,6 +34,10 @@ bench-files: build
 # Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
 bench-thumbs:
 	PYTHON=$(PYTHON) sh benches/thumbs/run.sh
+
+# procpool beside every other process pool for Python that can be installed: about ten minutes.
+bench-python:
+	PYTHON=$(PYTHON) sh crates/procpool-python/bench/run.sh
 
 # The same faults to procpool and to the pools of Python, and a table of what became of them: about five minutes.
 faults:

@@ -50,10 +50,34 @@ pub(crate) struct SharedState {
 /// Runs one task: decodes the input, calls the function, encodes the output.
 pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> Status;
 
+/// What runs tasks in a worker of another language, where functions are not part of the executable.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    pub(crate) trampoline: Trampoline,
+    /// What the program that started the worker must give as its own.
+    pub(crate) identity: Vec<u8>,
+    /// What is left to do before the worker ends.
+    pub(crate) finish: fn(),
+}
+
+static FOREIGN: OnceLock<Foreign> = OnceLock::new();
+
+/// From now on this process is a worker of another language: whatever it is to run goes to one trampoline.
+pub(crate) fn become_foreign(foreign: Foreign) {
+    let _ = FOREIGN.set(foreign);
+}
+
+/// Does what is left to do when this worker was told to end.
+pub(crate) fn finish() {
+    if let Some(foreign) = FOREIGN.get() {
+        (foreign.finish)();
+    }
+}
+
 /// A task function's name in this process and across processes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Function {
-    /// The distance of its trampoline from the start of the program's code.
+    /// The distance of its trampoline from the start of the program's code; of another language's, a number of its own.
     pub(crate) offset: u64,
     /// Its type name, for people.
     pub(crate) name: &'static str,
@@ -66,6 +90,9 @@ fn image() -> std::result::Result<&'static Image, String> {
 
 /// Which executable this process runs; a worker must give the same answer.
 pub(crate) fn identity() -> Result<Vec<u8>> {
+    if let Some(foreign) = FOREIGN.get() {
+        return Ok(foreign.identity.clone());
+    }
     image().map(|image| image.identity.clone()).map_err(Error::usage)
 }
 
@@ -85,6 +112,9 @@ fn name_of<F>(trampoline: Trampoline) -> Result<Function> {
 
 /// Finds a trampoline again. `None` for an offset outside this program's code.
 pub(crate) fn find(offset: u64) -> Option<Trampoline> {
+    if let Some(foreign) = FOREIGN.get() {
+        return Some(foreign.trampoline);
+    }
     let image = image().ok()?;
     let address = image.text.start.checked_add(usize::try_from(offset).ok()?)?;
     if !image.text.contains(&address) {
@@ -194,8 +224,11 @@ where
     name_of::<F>(trampoline::<F, X, O>)
 }
 
+/// How an attempt came out: whether its output spilled, or the status and text of a failure, or its panic.
+type Attempt = std::thread::Result<std::result::Result<bool, (Status, String)>>;
+
 /// Runs `body`, and turns whatever comes of it into a status and bytes.
-fn run<'a, O: Serialize>(
+pub(crate) fn run<'a, O: Serialize>(
     invocation: &mut Invocation<'a>,
     body: impl FnOnce(&mut Source<'a>, &mut Option<&'a mut SharedState>) -> std::result::Result<O, String>,
 ) -> Status {
@@ -212,6 +245,36 @@ fn run<'a, O: Serialize>(
         encode_to(&value, Output::with_spill(output, spill.as_deref_mut().map(|spill| spill as _)))
             .map_err(|why| (Status::EncodeFailed, why))
     }));
+    conclude(attempt, output, start, spilled)
+}
+
+/// Encodes some value.
+pub(crate) type Encode<'e> = &'e dyn Fn(Output<'_>) -> std::result::Result<bool, String>;
+
+/// The same for a `body` whose output lives no longer than a call: it calls the last of its arguments with what encodes it.
+pub(crate) fn run_replying<'a>(
+    invocation: &mut Invocation<'a>,
+    body: impl FnOnce(
+        &mut Source<'a>,
+        &mut Option<&'a mut SharedState>,
+        &mut dyn FnMut(Encode<'_>),
+    ) -> std::result::Result<(), String>,
+) -> Status {
+    let Invocation { input, output, spill, spilled, state } = invocation;
+    let start = output.len();
+    let attempt = catch_unwind(AssertUnwindSafe(|| {
+        let mut encoded = None;
+        let mut reply = |encode: Encode<'_>| {
+            let spill = spill.as_deref_mut().map(|spill| spill as _);
+            encoded.get_or_insert_with(|| encode(Output::with_spill(output, spill)));
+        };
+        body(input, state, &mut reply).map_err(|why| (Status::DecodeFailed, why))?;
+        encoded.unwrap_or_else(|| Err("it gave none".into())).map_err(|why| (Status::EncodeFailed, why))
+    }));
+    conclude(attempt, output, start, spilled)
+}
+
+fn conclude(attempt: Attempt, output: &mut Vec<u8>, start: usize, spilled: &mut bool) -> Status {
     *spilled = matches!(attempt, Ok(Ok(true)));
     let (status, bytes) = match attempt {
         Ok(Ok(_)) => return Status::Ok,

@@ -79,6 +79,18 @@ impl Client {
         sink: &Arc<dyn Sink>,
         options: &TaskOptions,
     ) -> Result<Submitted> {
+        self.submit_with_state(function, input, sink, None, options)
+    }
+
+    /// The same, with a state that belongs to this function alone.
+    pub(crate) fn submit_with_state<X: Serialize>(
+        &self,
+        function: Function,
+        input: &X,
+        sink: &Arc<dyn Sink>,
+        state: Option<Arc<SharedBlob>>,
+        options: &TaskOptions,
+    ) -> Result<Submitted> {
         self.check(options)?;
         let mut batch = Batch::in_scratch(function);
         let submitted = match batch.add(self.engine.arena(), input) {
@@ -86,19 +98,25 @@ impl Client {
                 let index = self.engine.take_index();
                 Ok(Submitted { place: Err(error.with_task(function.name, index)), index })
             }
-            Ok(()) => self.submit_batch(&mut batch, sink, options),
+            Ok(()) => self.submit_batch(&mut batch, sink, state, options),
         };
         batch.return_scratch();
         submitted
     }
 
-    fn submit_batch(&self, batch: &mut Batch, sink: &Arc<dyn Sink>, options: &TaskOptions) -> Result<Submitted> {
+    fn submit_batch(
+        &self,
+        batch: &mut Batch,
+        sink: &Arc<dyn Sink>,
+        state: Option<Arc<SharedBlob>>,
+        options: &TaskOptions,
+    ) -> Result<Submitted> {
         let spec = options.spec(1, batch.function.offset);
         let plain = batch.large.is_none() && batch.attachments.is_empty() && !options.has_limits();
         if !plain || batch.payload.len() > GROUPED_MAX {
             let own = batch.take();
             let index = self.engine.take_index();
-            let frame = self.frame(own, Sinks::Each(Arc::clone(sink), Vec::new()), index, None, options)?;
+            let frame = self.frame(own, Sinks::Each(Arc::clone(sink), Vec::new()), index, state, options)?;
             let frame = self.engine.submit(Arc::new(frame), spec)?;
             return Ok(Submitted { place: Ok((frame, 0)), index });
         }
@@ -110,7 +128,7 @@ impl Client {
             extent: None,
             items: 1,
             attachments: Vec::new(),
-            state: None,
+            state,
             sinks: Sinks::Each(Arc::clone(sink), Vec::new()),
             first_index: index,
             timeout: None,

@@ -58,6 +58,7 @@ mod future;
 #[doc(hidden)]
 pub mod fuzz;
 mod global;
+pub mod lang;
 mod map;
 mod options;
 #[allow(unsafe_code)]

@@ -83,6 +83,10 @@ pub struct Pool {
 }
 
 impl Pool {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// A pool with a worker for each CPU this process may use.
     ///
     /// # Errors

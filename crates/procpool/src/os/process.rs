@@ -79,6 +79,29 @@ impl Child {
         }
     }
 
+    /// A child that another process has made in our name, and its pidfd.
+    ///
+    /// # Errors
+    /// If it is no child of ours, or cannot have a process group of its own.
+    pub(crate) fn adopt(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let child = Self { pid, pidfd, reaped: AtomicBool::new(false), family: OnceLock::new() };
+        // It does so itself too, and whoever comes first, it is done before it is asked to run anything. Of a program that was
+        // executed since it can no longer be done by us.
+        if rustix::process::getpgid(Some(child.pid)) == Ok(child.pid) {
+            return Ok(child);
+        }
+        match rustix::process::setpgid(Some(pid), Some(pid)) {
+            // It has ended: its death will be heard of.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => {
+                child.kill();
+                return Err(e.into());
+            }
+        }
+        Ok(child)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }

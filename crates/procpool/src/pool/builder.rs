@@ -242,13 +242,12 @@ impl PoolBuilder {
     /// # Errors
     /// [`Kind::Usage`] if [`init`](crate::init) was not called, if there are to be no workers, or if threads are to have limits or a sandbox;
     /// [`Kind::Encode`] if the initializer's input cannot be encoded; [`Kind::Os`] if the system is out of something.
-    pub fn build(self) -> Result<Pool> {
+    pub fn build(mut self) -> Result<Pool> {
         if self.workers == 0 {
             return Err(Error::usage("a pool needs at least one worker"));
         }
-        let initializer = self.initializer.transpose()?;
-        let sandbox = self.sandbox.is_some();
-        let (name, start_timeout) = (self.name, self.start_timeout);
+        let initializer = self.initializer.take().transpose()?;
+        let (name, start_timeout) = (self.name.clone(), self.start_timeout);
         let launch = if self.threads {
             if self.options.has_limits() {
                 return Err(Error::usage(NO_LIMITS_ON_THREADS));
@@ -259,9 +258,23 @@ impl PoolBuilder {
             Launch::Threads { name, initializer, start_timeout }
         } else {
             require_init()?;
-            let sandbox = self.sandbox.map(|sandbox| sandbox.rules());
+            let sandbox = self.sandbox.as_ref().map(|sandbox| sandbox.clone().rules());
             Launch::Processes { name, initializer, sandbox, start_timeout }
         };
+        self.finish(launch)
+    }
+
+    /// Makes a pool whose workers come about as `launch` says, which is given their name and the time to start.
+    pub(crate) fn build_foreign(self, launch: impl FnOnce(String, Duration) -> Launch) -> Result<Pool> {
+        if self.workers == 0 {
+            return Err(Error::usage("a pool needs at least one worker"));
+        }
+        let launch = launch(self.name.clone(), self.start_timeout);
+        self.finish(launch)
+    }
+
+    fn finish(self, launch: Launch) -> Result<Pool> {
+        let sandbox = self.sandbox.is_some();
         // What a thread prints is this program's own output.
         let output = if self.threads { Output::Inherit } else { self.output };
         let engine =

@@ -172,6 +172,11 @@ impl<P: Clone> Sched<P> {
         !self.frames.parts(frame).is_empty()
     }
 
+    /// In which part of its frame this task is now, if it has not ended.
+    pub(crate) fn part_of(&self, frame: FrameId, task: u32) -> Option<FrameId> {
+        self.frames.find(frame, task)
+    }
+
     /// Cancels what has not begun of a frame.
     pub(crate) fn cancel(&mut self, frame: FrameId, now: Nanos) {
         for part in self.frames.parts(frame) {

@@ -57,7 +57,8 @@ impl Frame {
 
     /// Puts one more task behind the others, each of which has a sink of its own; `false` if it does not fit.
     pub(crate) fn add(&mut self, payload: &[u8], sink: &Arc<dyn Sink>, index: u64) -> bool {
-        let plain = self.memfd.is_none() && self.attachments.is_empty() && self.state.is_none() && !self.is_watched();
+        // Of the same function is of the same state: each state that is shared by tasks with sinks of their own is a function.
+        let plain = self.memfd.is_none() && self.attachments.is_empty() && !self.is_watched();
         let Sinks::Each(_, others) = &mut self.sinks else { return false };
         let next = self.first_index + 1 + others.len() as u64;
         if !plain || next != index || self.payload.len() + payload.len() > GROUP_MAX {

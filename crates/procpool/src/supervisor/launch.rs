@@ -28,9 +28,38 @@ pub(crate) struct Initializer {
     pub(crate) attachments: Vec<crate::attach::Attachment>,
 }
 
+/// Starts workers in a way of its own, in the place of executing this program again.
+///
+/// Called on the pool's own thread, which hears of nothing meanwhile, so it should take milliseconds.
+pub trait Launcher: std::fmt::Debug + Send + Sync {
+    /// Starts a process that is a child of this one, has `socket`, and will serve it (see `lang::serve`). Its standard output
+    /// and standard error are those given, or this process's own. `name` is for people.
+    ///
+    /// # Errors
+    /// Whatever is in the way; the pool tries again, and gives up after a few times.
+    fn launch(
+        &self,
+        name: &str,
+        socket: OwnedFd,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> std::io::Result<Launched>;
+}
+
+/// A process that a [`Launcher`] has started.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its process id.
+    pub pid: u32,
+    /// What refers to it whatever becomes of that number.
+    pub pidfd: OwnedFd,
+}
+
 /// How workers are started.
 #[derive(Debug)]
 pub(crate) enum Launch {
+    /// A process of another language.
+    Foreign { name: String, launcher: Arc<dyn Launcher>, identity: Vec<u8>, set_up: Vec<u8>, start_timeout: Duration },
     /// This program again, as a process of its own.
     Processes { name: String, initializer: Option<Initializer>, sandbox: Option<SandboxRules>, start_timeout: Duration },
     /// A thread of this process.
@@ -40,19 +69,68 @@ pub(crate) enum Launch {
 impl Launch {
     pub(super) fn start_timeout(&self) -> Duration {
         match self {
-            Self::Processes { start_timeout, .. } | Self::Threads { start_timeout, .. } => *start_timeout,
+            Self::Processes { start_timeout, .. }
+            | Self::Threads { start_timeout, .. }
+            | Self::Foreign { start_timeout, .. } => *start_timeout,
         }
     }
 
     /// Whether all workers may see all large inputs.
     pub(super) fn may_share_inputs(&self) -> bool {
-        matches!(self, Self::Processes { sandbox: None, .. })
+        matches!(self, Self::Processes { sandbox: None, .. } | Self::Foreign { .. })
     }
 
     fn sandbox(&self) -> Option<&SandboxRules> {
         match self {
             Self::Processes { sandbox, .. } => sandbox.as_ref(),
-            Self::Threads { .. } => None,
+            Self::Threads { .. } | Self::Foreign { .. } => None,
+        }
+    }
+
+    /// Which program the workers must be.
+    fn identity(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Foreign { identity, .. } => Ok(identity.clone()),
+            _ => crate::call::identity(),
+        }
+    }
+
+    /// The function and the input of what each worker does first.
+    fn initializer(&self) -> Option<(Function, &[u8], &[crate::attach::Attachment])> {
+        match self {
+            Self::Processes { initializer, .. } | Self::Threads { initializer, .. } => {
+                initializer.as_ref().map(|i| (i.function, &*i.input, &*i.attachments))
+            }
+            Self::Foreign { set_up, .. } => Some((Function { offset: 0, name: "" }, set_up, &[])),
+        }
+    }
+
+    /// The process of a worker, if it is one.
+    fn start_body(
+        &self,
+        number: u32,
+        theirs: Socket,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> std::io::Result<Option<Child>> {
+        match self {
+            Self::Processes { name, .. } => {
+                start_process(&format!("{name}-{number}"), theirs, stdout, stderr).map(Some)
+            }
+            Self::Foreign { name, launcher, .. } => {
+                let name = format!("{name}-{number}");
+                point(Call::Spawn)?;
+                let launched = launcher.launch(&name, theirs.into_fd(), stdout, stderr)?;
+                Child::adopt(launched.pid, launched.pidfd).map(Some)
+            }
+            Self::Threads { name, .. } => {
+                let work = move || {
+                    let _ = crate::os::signals::block_all();
+                    worker::run(theirs, worker::Place::Thread);
+                };
+                point(Call::Thread)?;
+                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(work).map(|_| None)
+            }
         }
     }
 
@@ -76,12 +154,11 @@ impl Launch {
         let region = Region::new(mapping).ok_or_else(|| Error::usage("the shared memory is too small"))?;
         let (ours, theirs) = Socket::pair().map_err(refused("a socket"))?;
         let mut pipes = Vec::new();
-        let (body, initializer) = match self {
-            Self::Processes { name, initializer, .. } => {
-                let Streams { ours, stdout, stderr } = Streams::new(printer).map_err(refused("a pipe"))?;
-                let child =
-                    start_process(&format!("{name}-{number}"), theirs, stdout, stderr).map_err(refused("a process"))?;
-                for (stream, reader) in ours {
+        let printer = printer.filter(|_| !matches!(self, Self::Threads { .. }));
+        let Streams { ours: readers, stdout, stderr } = Streams::new(printer).map_err(refused("a pipe"))?;
+        let body = match self.start_body(number, theirs, stdout, stderr).map_err(refused("its process"))? {
+            Some(child) => {
+                for (stream, reader) in readers {
                     let pipe = Pipe::new(child.pid(), stream, reader).map(Arc::new);
                     let watched = pipe.and_then(|pipe| {
                         printer.map_or(Ok(()), |printer| printer.add(&pipe))?;
@@ -90,30 +167,18 @@ impl Launch {
                     pipes.push(watched.map_err(refused("a pipe"))?);
                 }
                 let limiter = Limiter::new(&child, number, home);
-                (Body::Process(child, limiter), initializer)
+                Body::Process(child, limiter)
             }
-            Self::Threads { name, initializer, .. } => {
-                let work = move || {
-                    let _ = crate::os::signals::block_all();
-                    worker::run(theirs, worker::Place::Thread);
-                };
-                point(Call::Thread).map_err(|e| refused("a thread")(e.into()))?;
-                std::thread::Builder::new()
-                    .name(format!("{name}-{number}"))
-                    .spawn(work)
-                    .map_err(refused("a thread"))?;
-                (Body::Thread, initializer)
-            }
+            None => Body::Thread,
         };
         let mut fds: Vec<OwnedFd> = Vec::new();
-        let initializer = match initializer {
+        let initializer = match self.initializer() {
             None => None,
-            Some(initializer) => Some(
-                call_message(initializer.function, &initializer.input, &initializer.attachments, &mut fds)
-                    .map_err(refused("the initializer's input"))?,
-            ),
+            Some((function, input, attachments)) => {
+                Some(call_message(function, input, attachments, &mut fds).map_err(refused("the initializer's input"))?)
+            }
         };
-        let (identity, sandbox) = (crate::call::identity()?, self.sandbox().cloned());
+        let (identity, sandbox) = (self.identity()?, self.sandbox().cloned());
         let confined = sandbox.is_some();
         let message = ToWorker::Serve { protocol: PROTOCOL, identity, initializer, sandbox, results };
         let mut all = vec![memory.as_fd(), leader.as_fd(), supervisor.as_fd()];

@@ -33,12 +33,13 @@ use clock::Clock;
 use frame::Beside;
 pub(crate) use frame::{Delivery, Frame, Large, Origin, Results, SharedBlob, Sink, Sinks, Submitted};
 pub(crate) use launch::{Initializer, Launch, call_message, start_process};
+pub use launch::{Launched, Launcher};
 use link::Link;
 use log::Log;
 use obituary::{Obituary, ended_before_ready, told};
 use output::Printer;
 pub use output::{Output, OutputLine, Stream};
-pub(crate) use receive::Waiting;
+pub use receive::Waiting;
 
 use crate::arena::Arena;
 use crate::error::{Blame, Error, Kind, Result};
@@ -437,6 +438,24 @@ impl Core {
         }
         self.pump(now, out);
         self.notice_begun(now, out);
+    }
+
+    /// Whether this task, which has not ended, has begun.
+    pub(crate) fn has_begun(&self, frame: FrameId, task: u32) -> bool {
+        let Some(part) = self.sched.part_of(frame, task) else { return false };
+        self.links.iter().any(|(worker, link)| {
+            let at = self.sched.front(*worker).is_some_and(|(front, _, _)| front == part);
+            at && link.begun().is_some_and(|begun| task < begun)
+        })
+    }
+
+    /// Whether some task has begun, or ended.
+    pub(crate) fn has_run(&self) -> bool {
+        self.tasks.ok + self.tasks.failed > 0
+            || self.links.iter().any(|(worker, link)| {
+                let next = self.sched.front(*worker).map(|(_, next, _)| next);
+                next.is_some_and(|next| link.begun().is_some_and(|begun| next < begun))
+            })
     }
 
     /// From now on `listener` is to be rung for results.

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_micros(50);
 const POLLS_PER_YIELD: u32 = 32;
 
 /// Something that a thread can wait for.
-pub(crate) trait Waiting {
+pub trait Waiting {
     /// Whether it has come.
     fn is_done(&self) -> bool;
     /// Whom to unpark when it comes.
@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// Takes what the workers have published. Returns whether there was anything.
-    fn drain(&self) -> bool {
+    pub(crate) fn drain(&self) -> bool {
         let mut out = Outbox::default();
         {
             let mut core = self.lock();

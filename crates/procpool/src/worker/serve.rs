@@ -97,6 +97,8 @@ pub(super) fn serve(
         held: None,
     };
     worker.work();
+    // As long as the socket is open nobody thinks that this worker is gone.
+    call::finish();
 }
 
 fn initialize(call: &CallMessage, mut fds: Vec<OwnedFd>) -> Result<(), String> {

@@ -1,0 +1,371 @@
+"""`ProcessPoolExecutor`, as in concurrent.futures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import weakref
+from concurrent.futures import _base
+from concurrent.futures.process import BrokenProcessPool
+from types import FunctionType
+
+from . import _context, _core, _exit, _future
+from ._functions import Functions
+
+_BROKEN = "A process in the process pool was terminated abruptly while the future was running or pending."
+
+
+class _Call:
+    """What `ProcessPoolExecutor.options` returns: the same pool, other limits."""
+
+    def __init__(self, executor: ProcessPoolExecutor, options: _core.TaskOptions) -> None:
+        self._executor = executor
+        self._options = options
+
+    def submit(self, fn, /, *args, **kwargs) -> _future.Future:
+        """As `ProcessPoolExecutor.submit`."""
+        return self._executor._submit(self._options, fn, args, kwargs)
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
+        """As `ProcessPoolExecutor.map`."""
+        return self._executor._map(self._options, fn, iterables, timeout, chunksize, buffersize)
+
+
+class ProcessPoolExecutor(_base.Executor):
+    """Runs calls in a pool of processes: `concurrent.futures.ProcessPoolExecutor`, and more.
+
+    The workers start with the first call. Beyond the standard library's arguments:
+
+    ``timeout``, ``cpu_time`` (seconds), ``memory_limit`` (bytes): what one call may use; then it fails with `TaskTimeout` or
+    `TaskMemoryError`, its worker is replaced, and nothing else is lost. ``retries``: how often a call is begun again whose worker
+    died or whose limit was passed. ``priority``: 0 to 9.
+
+    ``on_crash``: ``"replace"`` (a worker's death costs the call it ran, which fails with `WorkerDied`) or ``"break"`` (as in the
+    standard library: it breaks the pool).
+
+    ``worker_env``: a function from a worker's number, less than ``max_workers`` and no other living worker's, to what is to be added
+    to its environment; for a moment there are two of a number when a worker is replaced for its age. ``output``: a function that is
+    called with each line that workers print, as ``output(pid, is_stderr, text)``. ``logging``: forward log records of workers to
+    the loggers of the same names here. ``progress``: show how far a ``map`` is that is being read; needs tqdm.
+    """
+
+    def __init__(
+        self,
+        max_workers=None,
+        mp_context=None,
+        initializer=None,
+        initargs=(),
+        *,
+        max_tasks_per_child=None,
+        timeout=None,
+        cpu_time=None,
+        memory_limit=None,
+        retries=0,
+        priority=5,
+        on_crash="replace",
+        worker_env=None,
+        output=None,
+        logging=False,
+        progress=False,
+        start_timeout=None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = _context.available_cpus()
+        elif max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        method = _context.method_of(mp_context)
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+            if mp_context is None:
+                mp_context = multiprocessing.get_context("spawn")
+            elif method == "fork":
+                raise ValueError(
+                    "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+                    "supply a different mp_context."
+                )
+        if on_crash not in ("replace", "break"):
+            raise ValueError('on_crash must be "replace" or "break"')
+        self._max_workers = max_workers
+        self._mp_context = mp_context if mp_context is not None else _context.default_context()
+        self._method = method
+        self._initializer = initializer
+        self._initargs = initargs
+        self._max_tasks_per_child = max_tasks_per_child
+        limits = {"timeout": timeout, "cpu_time": cpu_time, "memory_limit": memory_limit}
+        self._limits = {**limits, "retries": retries, "priority": priority}
+        self._plain = all(limit is None for limit in limits.values())
+        self._on_crash = on_crash
+        self._worker_env = worker_env
+        self._output = output
+        self._logging = logging
+        self._bar = _find_bar() if progress else None
+        self._start_timeout = start_timeout
+        self._options = _core.TaskOptions(**self._limits)
+        self._open_lock = threading.Lock()
+        self._port: _core.Port | None = None
+        self._functions: Functions | None = None
+        self._plan: _context.Plan | None = None
+        self._token: int | None = None
+        self._broken: str | bool = False
+        self._shut_down = False
+        _exit.remember(self)
+
+    # Opening.
+
+    def _opened(self) -> _core.Port:
+        with self._open_lock:
+            if self._broken:
+                raise BrokenProcessPool(self._broken)
+            if self._shut_down:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if _exit.closing:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            if self._port is None:
+                self._plan = _context.Plan(
+                    self._max_workers,
+                    self._method,
+                    self._initializer,
+                    self._initargs,
+                    worker_env=self._worker_env,
+                    logging=self._logging,
+                    name="ProcpoolProcess",
+                )
+                if self._on_crash == "break":
+                    reference = weakref.ref(self)
+                    self._token = _future.listen(lambda _: _note_death(reference))
+                self._port = _core.Port(
+                    self._plan.template,
+                    self._max_workers,
+                    self._plan.set_up,
+                    self._plan.sent,
+                    options=self._options,
+                    tasks_per_worker=self._max_tasks_per_child,
+                    name="procpool",
+                    capture=self._capture(),
+                    on_death=self._token,
+                    start_timeout=self._start_timeout,
+                )
+                self._functions = Functions(self._port, self._plan.sent)
+                if type(self).submit is ProcessPoolExecutor.submit:
+                    self._shorten()
+            return self._port
+
+    def _capture(self):
+        if not self._logging:
+            return self._output
+        from . import _logging
+
+        return _logging.receiver(self._output)
+
+    # Calls.
+
+    def submit(self, fn, /, *args, **kwargs) -> _future.Future:
+        """Calls ``fn(*args, **kwargs)`` in a worker and returns its future."""
+        return self._submit(None, fn, args, kwargs)
+
+    def _shorten(self) -> None:
+        """Until the pool ends, ``submit`` is a method of the engine's: no frame of Python's stands before it."""
+        reference = weakref.ref(self)
+
+        def otherwise(fn, args, kwargs):
+            return reference()._submit(None, fn, args, kwargs or {})
+
+        known = self._functions.known
+        self.submit = self._port.submitter(_future.Future, FunctionType, known, otherwise)  # type: ignore[method-assign]
+
+    def _lengthen(self) -> None:
+        self.__dict__.pop("submit", None)
+
+    def _submit(self, options, fn, args: tuple, kwargs: dict) -> _future.Future:
+        port = self._opened()
+        try:
+            function = self._functions.find(fn)
+            if function is None:
+                function, args, kwargs = self._functions.apply(fn), (fn, args, kwargs), None
+        except Exception as error:
+            return port.failed(_future.Future, error)
+        return port.submit(_future.Future, function, args, kwargs, options)
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
+        """Calls ``fn`` with the items of the iterables and returns an iterator over the results, in their order.
+
+        All inputs are drawn at once, as in the standard library, or with ``buffersize`` as many as may be pending;
+        ``buffersize="auto"`` is a few for each worker. Short calls travel together by themselves, and stay calls; ``chunksize``
+        calls are one, as in the standard library: they fail together.
+        """
+        return self._map(None, fn, iterables, timeout, chunksize, buffersize)
+
+    def _map(self, options, fn, iterables: tuple, timeout, chunksize, buffersize):
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and buffersize != "auto":
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+        port = self._opened()
+        function, owned = self._functions.for_all(fn)
+        only = len(iterables) == 1
+        inputs = iter(iterables[0]) if only else zip(*iterables, strict=False)
+        if options is None and not self._plain:
+            options = self._options
+        window = None
+        if buffersize == "auto":
+            window = max(64, 16 * self._max_workers)
+        elif buffersize is not None:
+            window = buffersize
+            chunksize = min(chunksize, buffersize)
+        chunk = chunksize if chunksize > 1 else None
+        results = port.map(function, inputs, only=only, chunk=chunk, window=window, options=options, owned=owned)
+        results.set_timeout(timeout)
+        if window is None:
+            results.fill()
+        else:
+            results.begin()
+        if self._bar is not None:
+            return self._bar(results, total=results.inputs_drawn if window is None else None)
+        return results
+
+    def options(self, **limits) -> _Call:
+        """This pool with other ``timeout``, ``cpu_time``, ``memory_limit``, ``retries`` or ``priority`` for the calls made by what
+        this returns."""
+        unknown = limits.keys() - self._limits.keys()
+        if unknown:
+            raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
+        return _Call(self, _core.TaskOptions(**{**self._limits, **limits}))
+
+    # The pool.
+
+    def resize(self, max_workers: int) -> None:
+        """Changes the number of workers, also while calls run."""
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        self._max_workers = max_workers
+        if self._port is not None:
+            self._port.resize(max_workers)
+
+    def stats(self) -> dict[str, int]:
+        """What the pool has done so far: ``tasks_ok`` (a call that raised is one that was run), ``tasks_failed``, ``retries``,
+        ``workers_started``, ``workers_recycled``, ``workers_died``, ``workers_died_busy``."""
+        return self._opened().stats()
+
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that are there now."""
+        return self._port.pids if self._port is not None and not self._shut_down else []
+
+    @property
+    def _processes(self) -> dict[int, _Process]:
+        pids = self.worker_pids()
+        while not pids and self._port is not None and not self._shut_down and self._port.pending:
+            # The standard library's are there when `submit` returns.
+            time.sleep(0.001)
+            pids = self.worker_pids()
+        return {pid: _Process(pid) for pid in pids}
+
+    def shutdown(self, wait=True, *, cancel_futures=False) -> None:
+        """Takes no more calls. Waits for those that were accepted, or with ``wait=False`` returns at once; with
+        ``cancel_futures`` cancels those that have not begun."""
+        with self._open_lock:
+            self._shut_down = True
+            self._lengthen()
+            port = self._port
+        if port is None:
+            return
+        if cancel_futures:
+            while port.pending and not port.has_run:
+                # The standard library's pools have begun something by now.
+                time.sleep(0.001)
+            port.cancel_pending()
+        port.shutdown(wait)
+        if wait:
+            self._clean_up()
+
+    def terminate_workers(self) -> None:
+        """Ends the workers now, running calls and all. Futures that have not ended fail with `BrokenProcessPool`."""
+        self._kill()
+
+    def kill_workers(self) -> None:
+        """As `terminate_workers`."""
+        self._kill()
+
+    def _kill(self) -> None:
+        with self._open_lock:
+            self._shut_down = True
+            self._lengthen()
+            port = self._port
+        if port is not None:
+            port.kill()
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._token is not None:
+            _future.forget(self._token)
+        if self._plan is not None:
+            self._plan.end()
+
+    def _break(self) -> None:
+        if self._shut_down:
+            return
+        self._broken = _BROKEN
+        self._lengthen()
+        if self._port is not None:
+            self._port.kill()
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # What runs would have been interrupted too; nobody waits for it any more.
+            self._kill()
+        else:
+            self.shutdown(wait=True)
+        return False
+
+
+class _Process:
+    """A worker, as far as others look at it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = self.ident = pid
+
+    def is_alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def join(self, timeout=None) -> None:
+        """Waits until it has ended; the pool reaps it."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.is_alive() and (end is None or time.monotonic() < end):
+            time.sleep(0.001)
+
+
+def _find_bar():
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("progress=True shows a bar of tqdm's, which is not installed: pip install tqdm") from None
+    return tqdm
+
+
+def _note_death(reference) -> None:
+    executor = reference()
+    if executor is not None:
+        executor._break()
+
