@@ -41,6 +41,8 @@ struct InboxState {
     ended: u64,
     /// The number that an ordered iterator waits for.
     wanted: u64,
+    /// When so many have ended, more are to be sent, whatever the iterator waits for.
+    refill_at: u64,
     waiter: Option<Thread>,
     /// Smoothed run time of one task in nanoseconds.
     task_ns: Option<f64>,
@@ -53,6 +55,11 @@ impl Inbox {
 }
 
 impl InboxState {
+    /// Whether there is something to do for the thread that waits.
+    fn is_due(&self) -> bool {
+        self.has_next() || self.ended >= self.refill_at
+    }
+
     fn has_next(&self) -> bool {
         match &self.arrivals {
             Some(arrivals) => !arrivals.is_empty(),
@@ -79,7 +86,7 @@ impl Sink for Inbox {
             if let Some(arrivals) = &mut state.arrivals {
                 arrivals.push_back(first);
             }
-            if state.has_next() { state.waiter.take() } else { None }
+            if state.is_due() { state.waiter.take() } else { None }
         };
         if let Some(waiter) = waiter {
             waiter.unpark();
@@ -90,7 +97,7 @@ impl Sink for Inbox {
 
 impl Waiting for Inbox {
     fn is_done(&self) -> bool {
-        self.lock().has_next()
+        self.lock().is_due()
     }
 
     fn set_waiter(&self, waiter: Option<Thread>) {
@@ -225,7 +232,11 @@ where
             let per_worker = (CHUNK_NS / chunk_ns.max(1.0) * IN_FLIGHT.0).clamp(IN_FLIGHT.0, IN_FLIGHT.1);
             let in_flight = (per_worker * self.client.engine().lock().sched.target() as f64) as u64 * u64::from(chunk);
             let window = WINDOW.max(in_flight);
-            if self.drawn - ended >= in_flight || self.drawn - self.yielded >= window || !self.send_chunk(chunk) {
+            let enough = self.drawn - ended >= in_flight;
+            if enough || self.drawn - self.yielded >= window || !self.send_chunk(chunk) {
+                // Else the other workers would run dry while the next output is that of a long task.
+                let refill_at = if enough { self.drawn - in_flight / 2 } else { u64::MAX };
+                self.inbox.lock().refill_at = refill_at;
                 return;
             }
         }

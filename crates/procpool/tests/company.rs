@@ -251,3 +251,23 @@ fn the_first_error_of_a_map_ends_it_and_cancels_what_has_not_begun() {
         pool.shutdown();
     });
 }
+
+#[test]
+fn a_map_sends_more_while_the_next_output_is_that_of_a_long_task() {
+    alone(|| {
+        let folder = support::folder();
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let deed = |n| match n {
+            0 => Deed::Meet(folder.path().join("long"), folder.path().join("end")),
+            n => Deed::Give(n),
+        };
+        let outputs = pool.map(act, (0..3000).map(deed)).chunk_size(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_until(|| pool.stats().tasks_ok == 2999);
+                std::fs::write(folder.path().join("end"), "").unwrap();
+            });
+            assert!((0..).zip(outputs).all(|(n, output)| output.unwrap() == n));
+        });
+    });
+}
