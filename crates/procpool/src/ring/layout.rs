@@ -189,6 +189,11 @@ impl Region {
         fence(SeqCst);
     }
 
+    /// The worker's side: whether just this one wants to be rung.
+    pub(crate) fn is_listener(&self, listener: Listener) -> bool {
+        self.control().listener.0.load(Relaxed) == listener as u32
+    }
+
     /// The worker's side: who must be rung now that a result is published. Takes the wish back, so that one sleep costs
     /// one ring.
     pub(crate) fn take_listener(&self) -> Listener {

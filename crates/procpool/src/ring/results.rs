@@ -95,6 +95,11 @@ impl ResultProducer {
         self.region.control().result_head.0.load(Relaxed).wrapping_add(1) == self.tail
     }
 
+    /// Whether the parent has taken all that was published.
+    pub(crate) fn are_taken(&self) -> bool {
+        self.region.control().result_head.0.load(Relaxed) == self.tail
+    }
+
     /// Whether the parent has taken nothing since [`ResultProducer::open`] last failed.
     pub(crate) fn is_stuck(&self) -> bool {
         self.region.control().result_head.0.load(SeqCst) == self.head

@@ -27,6 +27,9 @@ use crate::wire::value::Source;
 const LOOK: Duration = Duration::from_micros(50);
 /// And at least, when looking was in vain the last times.
 const LEAST_LOOK: Duration = Duration::from_micros(2);
+/// How long a result waits for somebody to take it by himself, when nobody waits for it and there is nothing to do: whoever has
+/// submitted a short task is about to ask for it, and the supervisor need not be woken.
+const PATIENCE: Duration = Duration::from_micros(10);
 /// How long a result may wait for others while the parent sleeps and there is enough to do.
 const HOLD: Duration = Duration::from_micros(500);
 /// Polls between two offers of the CPU to others, the parent first of all.
@@ -176,17 +179,21 @@ impl Worker {
     }
 
     fn wait_for_task(&mut self) {
-        if self.held.take().is_some() {
-            self.ring();
-        }
         let start = Instant::now();
-        while start.elapsed() < self.look {
+        loop {
             for _ in 0..POLLS_PER_YIELD {
                 if !self.tasks.is_empty() {
                     self.look = LOOK;
-                    return;
+                    return self.tell();
                 }
                 std::hint::spin_loop();
+            }
+            let looked = start.elapsed();
+            if looked >= PATIENCE || self.results.are_taken() {
+                self.tell();
+            }
+            if looked >= self.look && self.held.is_none() {
+                break;
             }
             rustix::thread::sched_yield();
         }
@@ -217,6 +224,13 @@ impl Worker {
     /// Sleeps while `needed`, until woken or for as long as `timeout`.
     fn sleep(&self, how: u32, timeout: Option<Duration>, needed: impl Fn(&Self) -> bool) {
         self.region.sleep(how, || needed(self), |word, how| futex_wait(word, how, timeout));
+    }
+
+    /// Wakes who is to be woken for what was held back, unless it was taken.
+    fn tell(&mut self) {
+        if self.held.take().is_some() && !self.results.are_taken() {
+            self.ring();
+        }
     }
 
     fn ring(&self) {
@@ -302,17 +316,17 @@ impl Worker {
             let views = large.and_then(Lendable::views);
             let large = self.end_item(status, &mut output, &placed, &attached, views);
             if !self.results.add(&output) {
-                self.show(&mut since);
+                self.show(&mut since, false);
                 self.open(header.frame, number);
                 self.results.add(&output);
             }
             if large && number + 1 < header.end {
                 // The parent counts how many of those it has not been told of.
-                self.show(&mut since);
+                self.show(&mut since, false);
                 self.open(header.frame, number + 1);
             }
         }
-        self.show(&mut since);
+        self.show(&mut since, true);
         if output.capacity() <= INLINE_MAX {
             self.output = output;
         }
@@ -394,8 +408,8 @@ impl Worker {
         Ok(body)
     }
 
-    /// Publishes the open result frame and rings if somebody sleeps.
-    fn show(&mut self, since: &mut Instant) {
+    /// Publishes the open result frame and rings if somebody sleeps. `at_end`: nothing is left of its task frame.
+    fn show(&mut self, since: &mut Instant, at_end: bool) {
         let now = Instant::now();
         let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
         *since = now;
@@ -404,9 +418,12 @@ impl Worker {
             // several results at once. Should the next task be a long one, the supervisor looks for them.
             let held = self.held.filter(|_| !self.results.is_only_one()).unwrap_or(now);
             self.held = Some(held);
-            if self.tasks.behind() < ENOUGH || now - held >= HOLD {
-                self.held = None;
-                self.ring();
+            let behind = self.tasks.behind();
+            let enough = behind >= ENOUGH && now - held < HOLD;
+            let idle = at_end && behind == 0;
+            let patient = idle && self.region.is_listener(Listener::Supervisor);
+            if !(enough || patient) {
+                self.tell();
             }
         }
     }
