@@ -54,6 +54,11 @@ impl Socket {
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }
 
+    /// Ends the reading of this end, whoever else waits here for a message. The other side hears of it when this end is closed.
+    pub(crate) fn stop_reading(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Read);
+    }
+
     /// Sends one message whole, or fails. With `wait` false, a full socket is `WouldBlock`.
     pub(crate) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
         if bytes.len() > MAX_MESSAGE || fds.len() > MAX_FDS {

@@ -33,7 +33,9 @@ impl<P: Clone> Sched<P> {
             }
             self.leave_out_skipped(frame);
             let Some(entry) = self.frames.get_mut(frame) else { continue };
-            let depth = self.look_ahead.depth(entry.spec.function, entry.range.1 - entry.range.0);
+            let (function, items) = (entry.spec.function, entry.tasks());
+            let grows = entry.grows && entry.is_fresh() && items < self.look_ahead.group(function);
+            let depth = self.look_ahead.depth(function, items, grows);
             let takes = |w: &Worker| w.takes(depth) && (may_begin || !w.sent.is_empty());
             let free = self.workers.iter_mut().filter(|(_, w)| takes(w)).min_by_key(|(_, w)| w.sent.len());
             let priority = entry.spec.priority;

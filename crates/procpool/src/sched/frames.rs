@@ -60,6 +60,8 @@ pub(super) struct Entry<P> {
     pub(super) skipped: BTreeSet<u32>,
     /// The frame that these tasks were accepted in, if it is another one.
     pub(super) origin: Option<FrameId>,
+    /// Whether others like it may join it while it waits.
+    pub(super) grows: bool,
 }
 
 impl<P> Entry<P> {
@@ -75,6 +77,7 @@ impl<P> Entry<P> {
             cancelled: false,
             skipped: BTreeSet::new(),
             origin: None,
+            grows: false,
         }
     }
 
@@ -102,6 +105,7 @@ impl<P> Entry<P> {
             cancelled: self.cancelled,
             skipped: self.skipped.split_off(&at),
             origin: Some(self.origin.unwrap_or(own)),
+            grows: false,
         };
         self.range.1 = at;
         rest

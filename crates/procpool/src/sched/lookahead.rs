@@ -33,9 +33,10 @@ impl LookAhead {
         self.per_task.get(&function).map_or(1, |one| (GROUP as f64 / one.max(1.0)) as u32)
     }
 
-    /// How many frames of `items` tasks each a worker should hold.
-    pub(super) fn depth(&self, function: u64, items: u32) -> usize {
-        let Some(one) = self.per_task.get(&function) else { return SHALLOW };
+    /// How many frames of `items` tasks each a worker should hold. One that `grows` waits for others unless a worker has too
+    /// little to do: else short tasks that are submitted one by one would never travel together.
+    pub(super) fn depth(&self, function: u64, items: u32, grows: bool) -> usize {
+        let Some(one) = self.per_task.get(&function).filter(|_| !grows) else { return SHALLOW };
         let frame = (one * f64::from(items)).max(1.0);
         ((WINDOW as f64 / frame) as usize).saturating_add(1).clamp(SHALLOW, DEEPEST)
     }
@@ -48,16 +49,17 @@ mod tests {
     #[test]
     fn short_tasks_are_queued_deep_and_long_ones_shallow() {
         let mut look_ahead = LookAhead::default();
-        assert_eq!(look_ahead.depth(1, 1), SHALLOW);
+        assert_eq!(look_ahead.depth(1, 1, false), SHALLOW);
         assert_eq!(look_ahead.group(1), 1);
         look_ahead.learn(1, 1_000);
-        assert_eq!(look_ahead.depth(1, 1), DEEPEST);
-        assert_eq!((look_ahead.depth(1, 200), look_ahead.group(1)), (6, 200));
+        assert_eq!(look_ahead.depth(1, 1, false), DEEPEST);
+        assert_eq!((look_ahead.depth(1, 200, false), look_ahead.group(1)), (6, 200));
+        assert_eq!(look_ahead.depth(1, 1, true), SHALLOW, "it waits for others");
         for _ in 0..100 {
             look_ahead.learn(1, 5_000_000);
         }
-        assert_eq!(look_ahead.depth(1, 1), SHALLOW);
+        assert_eq!(look_ahead.depth(1, 1, false), SHALLOW);
         assert_eq!(look_ahead.group(1), 0);
-        assert_eq!(look_ahead.depth(2, 1), SHALLOW, "another function is unknown");
+        assert_eq!(look_ahead.depth(2, 1, false), SHALLOW, "another function is unknown");
     }
 }

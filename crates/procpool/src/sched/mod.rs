@@ -213,6 +213,15 @@ impl<P: Clone> Sched<P> {
 
     /// Accepts a frame, or gives it back if the pool is closed or cannot start workers.
     pub(crate) fn submit(&mut self, payload: P, spec: Spec, now: Nanos) -> Result<FrameId, Failure> {
+        self.accept(Entry::new(payload, spec), now)
+    }
+
+    /// The same for a frame that others are likely to [`Sched::join`].
+    pub(crate) fn submit_growing(&mut self, payload: P, spec: Spec, now: Nanos) -> Result<FrameId, Failure> {
+        self.accept(Entry { grows: true, ..Entry::new(payload, spec) }, now)
+    }
+
+    fn accept(&mut self, entry: Entry<P>, now: Nanos) -> Result<FrameId, Failure> {
         if self.closing != Closing::No {
             return Err(Failure::Closed);
         }
@@ -223,8 +232,8 @@ impl<P: Clone> Sched<P> {
             // What was in the way may have passed: one more try.
             self.failed_starts = START_TRIES - 1;
         }
-        let priority = spec.priority;
-        let frame = self.frames.insert(Entry::new(payload, spec));
+        let priority = entry.spec.priority;
+        let frame = self.frames.insert(entry);
         self.queue.push_back(priority, frame);
         self.dispatch(now);
         Ok(frame)

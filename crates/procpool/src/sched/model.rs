@@ -148,6 +148,8 @@ fn run(seed: u64) {
                 };
                 let one = Spec { items: 1, ..spec };
                 let mut group = 0;
+                let grows = world.random.below(2) == 0;
+                let submit = if grows { Sched::submit_growing } else { Sched::submit };
                 let add = |payload: &mut u64| {
                     group = *payload;
                     true
@@ -155,7 +157,7 @@ fn run(seed: u64) {
                 if let Some((frame, task)) = world.sched.join(&one, add) {
                     world.books.insert((group, task), (0, 0));
                     frames.push((frame, task + 1));
-                } else if let Ok(frame) = world.sched.submit(step, spec, world.now) {
+                } else if let Ok(frame) = submit(&mut world.sched, step, spec, world.now) {
                     world.books.extend((0..items).map(|task| ((step, task), (0, 0))));
                     frames.push((frame, items));
                 }

@@ -47,7 +47,7 @@ use crate::events::{self, Event, Record};
 use crate::os::bell::{Bell, futex_wake};
 use crate::os::cgroup::{Group, Home};
 use crate::ring::{Breach, Listener, Region};
-use crate::sched::{Action, Counts, Doom, FrameId, Nanos, Sched, Spec, WorkerId, nanos};
+use crate::sched::{Action, Counts, Doom, Failure, FrameId, Nanos, Sched, Spec, WorkerId, nanos};
 use crate::wire::control::SandboxState;
 
 /// The running part of a pool; lives as long as the pool, its futures or its supervisor thread.
@@ -145,6 +145,9 @@ pub(crate) struct Outbox {
     ring_supervisor: bool,
     records: Vec<Record>,
 }
+
+/// How the scheduler accepts a frame.
+type Submit = fn(&mut Sched<Arc<Frame>>, Arc<Frame>, Spec, Nanos) -> std::result::Result<FrameId, Failure>;
 
 /// How often memory and CPU time are looked at.
 const WATCH: Duration = Duration::from_millis(20);
@@ -285,7 +288,7 @@ impl Engine {
             return Ok((frame, task, index));
         }
         drop(core);
-        let frame = self.submit(Arc::new(alone(index)), spec.clone())?;
+        let frame = self.accept(Arc::new(alone(index)), spec.clone(), Sched::submit_growing)?;
         Ok((frame, 0, index))
     }
 
@@ -298,11 +301,15 @@ impl Engine {
 
     /// Accepts a frame.
     pub(crate) fn submit(&self, frame: Arc<Frame>, spec: Spec) -> Result<FrameId> {
+        self.accept(frame, spec, Sched::submit)
+    }
+
+    fn accept(&self, frame: Arc<Frame>, spec: Spec, submit: Submit) -> Result<FrameId> {
         self.with_outbox(|core, now, out| {
             let (count, first) = (spec.items, frame.first_index);
             let kept = core.log.is_listening().then(|| Arc::clone(&frame));
             core.limits_memory |= frame.memory_limit.is_some();
-            let id = core.sched.submit(frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
+            let id = submit(&mut core.sched, frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
             if let Some(frame) = kept {
                 core.note_queued(&frame, first, count, now, out);

@@ -59,7 +59,7 @@ pub(super) fn serve(
         Err(e) => return unable(&socket, format!("cannot map memory: {e}")),
     };
     let socket = Arc::new(socket);
-    let _hang_up = HangUp(Arc::clone(&socket));
+    let _hang_up = HangUp(Arc::clone(&socket), place);
     if place == Place::Process {
         // Should we be stopped when the parent ends: the thread that listens to it must get to see that.
         let _ = crate::os::process::continue_when_parent_ends();
@@ -98,6 +98,7 @@ pub(super) fn serve(
         is_tidy: true,
         look: LOOK,
         held: None,
+        patience: Patience::default(),
     };
     worker.work();
     // As long as the socket is open nobody thinks that this worker is gone.
@@ -124,12 +125,16 @@ fn initialize(call: &CallMessage, mut fds: Vec<OwnedFd>) -> Result<(), String> {
     }
 }
 
-/// Closes our end for the mailbox thread too, however the main thread ends.
-struct HangUp(Arc<Socket>);
+/// Ends the mailbox thread too, however the main thread ends.
+struct HangUp(Arc<Socket>, Place);
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        self.0.shut_down();
+        match self.1 {
+            Place::Process => self.0.shut_down(),
+            // Of a thread the parent must not hear before its descriptors are closed: they are the parent's.
+            Place::Thread => self.0.stop_reading(),
+        }
     }
 }
 
@@ -154,6 +159,31 @@ struct Worker {
     look: Duration,
     /// Since when there is a result for which nobody was woken.
     held: Option<Instant>,
+    patience: Patience,
+}
+
+/// Whether to let a result wait for somebody to take it by himself: less and less often, if nobody does.
+#[derive(Default)]
+struct Patience {
+    /// How many results are not to wait before the next one that is.
+    skip: u32,
+    left: u32,
+}
+
+impl Patience {
+    /// The most results that do not wait.
+    const MOST: u32 = 1024;
+
+    /// Whether this one is to wait. Whoever sees it taken begins anew.
+    fn is_due(&mut self) -> bool {
+        if self.left > 0 {
+            self.left -= 1;
+            return false;
+        }
+        self.skip = (2 * self.skip + 1).min(Self::MOST);
+        self.left = self.skip;
+        true
+    }
 }
 
 impl Worker {
@@ -184,13 +214,19 @@ impl Worker {
             for _ in 0..POLLS_PER_YIELD {
                 if !self.tasks.is_empty() {
                     self.look = LOOK;
-                    return self.tell();
+                    self.tell();
+                    return;
                 }
                 std::hint::spin_loop();
             }
             let looked = start.elapsed();
-            if looked >= PATIENCE || self.results.are_taken() {
-                self.tell();
+            if self.held.is_some() {
+                if self.results.are_taken() {
+                    self.held = None;
+                    self.patience = Patience::default();
+                } else if looked >= PATIENCE {
+                    self.tell();
+                }
             }
             if looked >= self.look && self.held.is_none() {
                 break;
@@ -421,8 +457,8 @@ impl Worker {
             let behind = self.tasks.behind();
             let enough = behind >= ENOUGH && now - held < HOLD;
             let idle = at_end && behind == 0;
-            let patient = idle && self.region.is_listener(Listener::Supervisor);
-            if !(enough || patient) {
+            let mut patient = || idle && self.region.is_listener(Listener::Supervisor) && self.patience.is_due();
+            if !(enough || patient()) {
                 self.tell();
             }
         }
