@@ -62,6 +62,7 @@ enum Evil {
     TooLongAMessage,
     TooManyDescriptors,
     TooManyLargeResults,
+    HoldsWhatItWasNotLent,
 }
 
 fn forever() -> ! {
@@ -107,7 +108,7 @@ fn send_fds(bytes: &[u8], fds: &[BorrowedFd<'_>]) {
 
 /// Announces a large result, which is allowed at any time and makes the parent look at the ring.
 fn make_the_parent_look() {
-    send(&[2, 9, 1, 0], 1);
+    send(&[2, 9, 1, 0, 0], 1);
 }
 
 /// The worker's open result slot.
@@ -181,8 +182,12 @@ fn do_evil(evil: Evil) -> u64 {
         Evil::ReadyAgain => send(&[0, 0], 0),
         Evil::UnableLate => send(&[1, 2, b'n', b'o'], 0),
         Evil::TooLongAMessage => send(&[7; 80_000], 0),
-        Evil::TooManyDescriptors => send(&[2, 9, 1, 0], 200),
-        Evil::TooManyLargeResults => (0..100).for_each(|number| send(&[2, number, 1, 0], 30)),
+        Evil::TooManyDescriptors => send(&[2, 9, 1, 0, 0], 200),
+        Evil::TooManyLargeResults => (0..100).for_each(|number| send(&[2, number, 1, 0, 0], 30)),
+        Evil::HoldsWhatItWasNotLent => {
+            send(&[2, 8, 0, 0, 1], 0);
+            forge(&[4, 17, 8, 0, 0, 0, 0, 0, 0, 0, 3, 5, 0, 0, 0, 0, 0, 0, 0], 1);
+        }
     }
     make_the_parent_look();
     forever()
@@ -213,6 +218,7 @@ fn row_12_every_breach_is_noticed_and_named() {
         (Evil::TooLongAMessage, "it sent a message that is too large"),
         (Evil::TooManyDescriptors, "it sent a message that is too large"),
         (Evil::TooManyLargeResults, "it sent a message out of turn"),
+        (Evil::HoldsWhatItWasNotLent, "it looks at an input that it was not lent"),
     ];
     guarded(|| {
         let pool = Pool::builder().workers(2).build().unwrap();

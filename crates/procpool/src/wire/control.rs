@@ -103,12 +103,12 @@ pub(crate) enum ToParent {
     /// What a result needs besides its item in the ring. Descriptors: its memfd if `memory`, then what the output refers to.
     /// `holds`: the worker still looks at the task's input, and will say when it does not.
     Attach { number: u64, memory: bool, memories: Vec<(u32, u64)>, holds: bool },
-    /// The worker looks no more at the input of which it said so with this number.
-    Release { number: u64 },
     /// A segment that results will lie in. Descriptors: its memory.
     Segment { number: u64 },
     /// The worker does without that segment from now on.
     DropSegment { number: u64 },
+    /// The worker looks no more at the input of which it said so with this number.
+    Release { number: u64 },
 }
 
 /// What is known of a panic.
