@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{Beside, Books, Delivery, Large, Origin, Results};
+use super::super::{Beside, Books, Delivery, Frame, Large, Origin, Results};
 use super::{Arrived, Link, PEEK};
 use crate::attach::Attachment;
 use crate::os::procfs;
@@ -91,6 +91,12 @@ impl Link {
         }
         bytes.truncate(len);
         let mut attached = self.claim_attached(&bytes)?;
+        let held = attached.iter_mut().filter_map(|(&number, large)| large.set_holds(false).then_some(number));
+        let held: Vec<u64> = held.collect();
+        let lent = |(_, _, frame): (FrameId, u32, &Arc<Frame>)| frame.extent.is_some();
+        if !held.is_empty() && !books.sched.front(worker).is_some_and(lent) {
+            return Err(Breach("it looks at an input that it was not lent"));
+        }
         let id = FrameId(frame);
         let delivered = books.sched.finished(worker, id, first, items, task_ns, books.now).map_err(Breach)?;
         if let Some(front) = self.sent.front_mut() {
@@ -105,14 +111,7 @@ impl Link {
         books.tasks.failed += u64::from(failed);
         books.tasks.ok += u64::from(items - failed);
         let frame = delivered.payload;
-        for (&number, large) in &mut attached {
-            if large.set_holds(false) {
-                if frame.extent.is_none() {
-                    return Err(Breach("it looks at an input that it was not lent"));
-                }
-                self.held.insert(number, Arc::clone(&frame));
-            }
-        }
+        self.held.extend(held.into_iter().map(|number| (number, Arc::clone(&frame))));
         let pid = self.pid();
         let peak_memory = pid.filter(|_| failed > 0 || books.log.is_listening()).and_then(procfs::peak_bytes);
         let origin = Origin { name: frame.function.name, pid, attempt: delivered.attempt, peak_memory };
