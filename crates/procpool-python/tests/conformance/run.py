@@ -33,7 +33,7 @@ EXPECTED = {
 }
 
 #: A class of tests that fails sometimes, and why is not known yet: they look at the code with which the standard library's
-#: resource tracker ends, a process that the pool does not use. Seen once in two runs. What they find is printed all the same.
+#: resource tracker ends, a process that the pool does not use. They passed once, and failed twice. What they find is printed all the same.
 SOMETIMES = "FailingInitializerResourcesTest"
 
 HERE = Path(__file__).parent
