@@ -33,6 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(available_cpus, module)?)?;
     module.add_function(wrap_pyfunction!(collector::collect, module)?)?;
     module.add_function(wrap_pyfunction!(collector::close_collector, module)?)?;
+    module.add_function(wrap_pyfunction!(collector::wake_collector, module)?)?;
     module.add_function(wrap_pyfunction!(interpreter::serve, module)?)?;
     module.add_function(wrap_pyfunction!(launcher::template_socket, module)?)?;
     module.add_function(wrap_pyfunction!(port::finalize, module)?)?;

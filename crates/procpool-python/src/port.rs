@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use procpool::lang::{self, Waiting};
-use procpool::{Output, Pool};
+use procpool::{Kind, Output, Pool};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -220,7 +220,7 @@ fn submit<'py>(
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
     options: Option<&TaskOptions>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<procpool::Result<Bound<'py, PyAny>>> {
     let future = FutureBase::make(kind)?;
     let base = future.cast::<FutureBase>()?.get();
     let slot = Arc::new(crate::future::Slot::default());
@@ -230,10 +230,10 @@ fn submit<'py>(
     });
     match handed {
         Ok(Ok(ticket)) => base.begin(Arc::clone(shared), slot, ticket),
-        Ok(Err(error)) => return Err(faults::raise(py, &error)),
+        Ok(Err(error)) => return Ok(Err(error)),
         Err(error) => base.fail(Arc::clone(shared), error.into_value(py).into_any()),
     }
-    Ok(future)
+    Ok(Ok(future))
 }
 
 /// An executor's `submit` without a frame of Python's.
@@ -260,7 +260,13 @@ impl Submitter {
         if function.get_type().is(&self.function)
             && let Some(known) = self.known.bind(py).get_item(function)?
         {
-            return submit(py, &self.shared, self.kind.bind(py), known.cast::<Function>()?.get(), args, kwargs, None);
+            let (kind, known) = (self.kind.bind(py), known.cast::<Function>()?);
+            return match submit(py, &self.shared, kind, known.get(), args, kwargs, None)? {
+                Ok(future) => Ok(future),
+                // The executor knows why.
+                Err(error) if error.kind() == Kind::Closed => self.otherwise.bind(py).call1((function, args, kwargs)),
+                Err(error) => Err(faults::raise(py, &error)),
+            };
         }
         self.otherwise.bind(py).call1((function, args, kwargs))
     }
@@ -364,7 +370,7 @@ impl Port {
         kwargs: Option<&Bound<'py, PyDict>>,
         options: Option<&TaskOptions>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        submit(py, &self.0, kind, function, args, kwargs, options)
+        submit(py, &self.0, kind, function, args, kwargs, options)?.map_err(|error| faults::raise(py, &error))
     }
 
     /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import threading
 import time
 import weakref
@@ -14,8 +12,30 @@ from types import FunctionType
 
 from . import _context, _core, _exit, _future
 from ._functions import Functions
+from ._process import WorkerProcess
 
 _BROKEN = "A process in the process pool was terminated abruptly while the future was running or pending."
+
+
+class _Fate:
+    """What a worker's death may do to an executor, without having it: the thread that hears of deaths must not be the one that
+    lets go of it last, or what was given to it ends on that thread."""
+
+    __slots__ = ("broken", "over", "port")
+
+    def __init__(self) -> None:
+        self.broken: str | bool = False
+        self.over = False
+        self.port: weakref.ref[_core.Port] | None = None
+
+    def fulfil(self, _token: int) -> None:
+        """A worker has died: all is over."""
+        if self.over:
+            return
+        self.broken = _BROKEN
+        port = self.port() if self.port is not None else None
+        if port is not None:
+            port.kill()
 
 
 class _Call:
@@ -114,17 +134,16 @@ class ProcessPoolExecutor(_base.Executor):
         self._functions: Functions | None = None
         self._plan: _context.Plan | None = None
         self._token: int | None = None
-        self._broken: str | bool = False
-        self._shut_down = False
+        self._fate = _Fate()
         _exit.remember(self)
 
     # Opening.
 
     def _opened(self) -> _core.Port:
         with self._open_lock:
-            if self._broken:
-                raise BrokenProcessPool(self._broken)
-            if self._shut_down:
+            if self._fate.broken:
+                raise BrokenProcessPool(self._fate.broken)
+            if self._fate.over:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if _exit.closing:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
@@ -139,8 +158,8 @@ class ProcessPoolExecutor(_base.Executor):
                     name="ProcpoolProcess",
                 )
                 if self._on_crash == "break":
-                    reference = weakref.ref(self)
-                    self._token = _future.listen(lambda _: _note_death(reference))
+                    self._token = _future.listen(self._fate.fulfil)
+                    weakref.finalize(self, _future.forget, self._token).atexit = False
                 self._port = _core.Port(
                     self._plan.template,
                     self._max_workers,
@@ -153,6 +172,9 @@ class ProcessPoolExecutor(_base.Executor):
                     on_death=self._token,
                     start_timeout=self._start_timeout,
                 )
+                self._fate.port = weakref.ref(self._port)
+                # The workers have them.
+                self._initializer, self._initargs = None, ()
                 self._functions = Functions(self._port, self._plan.sent)
                 if type(self).submit is ProcessPoolExecutor.submit:
                     self._shorten()
@@ -259,22 +281,22 @@ class ProcessPoolExecutor(_base.Executor):
 
     def worker_pids(self) -> list[int]:
         """The process ids of the workers that are there now."""
-        return self._port.pids if self._port is not None and not self._shut_down else []
+        return self._port.pids if self._port is not None and not self._fate.over else []
 
     @property
-    def _processes(self) -> dict[int, _Process]:
+    def _processes(self) -> dict[int, WorkerProcess]:
         pids = self.worker_pids()
-        while not pids and self._port is not None and not self._shut_down and self._port.pending:
+        while not pids and self._port is not None and not self._fate.over and self._port.pending:
             # The standard library's are there when `submit` returns.
             time.sleep(0.001)
             pids = self.worker_pids()
-        return {pid: _Process(pid) for pid in pids}
+        return {pid: WorkerProcess(pid) for pid in pids}
 
     def shutdown(self, wait=True, *, cancel_futures=False) -> None:
         """Takes no more calls. Waits for those that were accepted, or with ``wait=False`` returns at once; with
         ``cancel_futures`` cancels those that have not begun."""
         with self._open_lock:
-            self._shut_down = True
+            self._fate.over = True
             self._lengthen()
             port = self._port
         if port is None:
@@ -298,7 +320,7 @@ class ProcessPoolExecutor(_base.Executor):
 
     def _kill(self) -> None:
         with self._open_lock:
-            self._shut_down = True
+            self._fate.over = True
             self._lengthen()
             port = self._port
         if port is not None:
@@ -311,13 +333,9 @@ class ProcessPoolExecutor(_base.Executor):
         if self._plan is not None:
             self._plan.end()
 
-    def _break(self) -> None:
-        if self._shut_down:
-            return
-        self._broken = _BROKEN
-        self._lengthen()
-        if self._port is not None:
-            self._port.kill()
+    @property
+    def _broken(self) -> str | bool:
+        return self._fate.broken
 
     def __exit__(self, kind, value, trace):
         if kind is not None and issubclass(kind, KeyboardInterrupt):
@@ -328,44 +346,10 @@ class ProcessPoolExecutor(_base.Executor):
         return False
 
 
-class _Process:
-    """A worker, as far as others look at it."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = self.ident = pid
-
-    def is_alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        return True
-
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        os.kill(self.pid, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        os.kill(self.pid, signal.SIGKILL)
-
-    def join(self, timeout=None) -> None:
-        """Waits until it has ended; the pool reaps it."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.is_alive() and (end is None or time.monotonic() < end):
-            time.sleep(0.001)
-
-
 def _find_bar():
     try:
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError("progress=True shows a bar of tqdm's, which is not installed: pip install tqdm") from None
     return tqdm
-
-
-def _note_death(reference) -> None:
-    executor = reference()
-    if executor is not None:
-        executor._break()
 

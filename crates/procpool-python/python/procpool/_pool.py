@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
@@ -234,6 +235,10 @@ class Pool:
         self._iterators: weakref.WeakSet = weakref.WeakSet()
         self._state = _RUN
         _exit.remember(self)
+
+    def __del__(self, _warn=warnings.warn, _RUN=_RUN) -> None:  # noqa: N803
+        if self._state == _RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} pool_size={self._processes}>"
