@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,6 +41,13 @@ pub(crate) fn finalize() {
 /// How long to look for a result with the interpreter's lock in hand.
 const LOOK: Duration = Duration::from_micros(10);
 const POLLS_PER_YIELD: u32 = 16;
+/// Whoever gets the interpreter's lock back later than this has another thread beside it that computes in Python, and gives the
+/// lock back when its time is up.
+const LATE: Duration = Duration::from_micros(500);
+/// How long to wait with the lock in hand where that is so: a fifth of the time for which such a thread keeps it.
+const HOLD: Duration = Duration::from_millis(1);
+/// How often, until somebody looks again whether it is still so.
+const HOLDS: u32 = 64;
 /// How long the main thread waits until it looks whether a signal has come.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -55,6 +62,8 @@ pub(crate) struct Shared {
     over: AtomicBool,
     /// Its tasks are to be ended with it.
     at_once: AtomicBool,
+    /// How many more times to wait with the interpreter's lock in hand.
+    holds: AtomicU32,
     /// What writes values that the codec does not know: `procpool._pickling.Sent`.
     pub(crate) pickler: Py<PyAny>,
 }
@@ -101,18 +110,31 @@ impl Shared {
                 std::hint::spin_loop();
             }
         }
+        let holds = self.holds.load(Relaxed);
+        if holds > 0 {
+            let until = Instant::now() + HOLD;
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            let done = port.wait(waiting, Some(until)).map_err(|error| faults::raise(py, &error))?;
+            self.holds.store(if done { holds - 1 } else { 0 }, Relaxed);
+            if done {
+                return Ok(true);
+            }
+        }
         let main = rustix::thread::gettid() == rustix::process::getpid();
         loop {
             let slice = main.then(|| Instant::now() + SLICE);
             let until = [deadline, slice].into_iter().flatten().min();
-            let waited = py.detach(|| {
+            let (waited, end) = py.detach(|| {
                 let waited = port.wait(waiting, until);
                 while FINAL.load(SeqCst) && !main {
                     // A thread that asks for the interpreter now is unwound through frames that cannot bear it.
                     std::thread::park();
                 }
-                waited
+                (waited, Instant::now())
             });
+            if end.elapsed() > LATE {
+                self.holds.store(HOLDS, Relaxed);
+            }
             if waited.map_err(|error| faults::raise(py, &error))? {
                 return Ok(true);
             }
@@ -236,6 +258,20 @@ fn submit<'py>(
     Ok(Ok(future))
 }
 
+/// The function that `known` is: itself, or of a tuple the first item, if in the namespace that is the second the names of the
+/// third have the same values as there.
+fn up_to_date<'a, 'py>(known: &'a Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Function>>> {
+    let Ok(parts) = known.cast_exact::<PyTuple>() else { return Ok(Some(known.cast::<Function>()?.clone())) };
+    let (function, namespace, names) = (parts.get_item(0)?, parts.get_item(1)?, parts.get_item(2)?);
+    let (namespace, names) = (namespace.cast::<PyDict>()?, names.cast::<PyDict>()?);
+    for (name, value) in names {
+        if !namespace.get_item(name)?.is_some_and(|now| now.is(&value)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(function.cast_into::<Function>()?))
+}
+
 /// An executor's `submit` without a frame of Python's.
 #[pyclass(frozen, module = "procpool._core")]
 pub(crate) struct Submitter {
@@ -259,8 +295,9 @@ impl Submitter {
         // Other things may be equal to each other, or not be hashable.
         if function.get_type().is(&self.function)
             && let Some(known) = self.known.bind(py).get_item(function)?
+            && let Some(known) = up_to_date(&known)?
         {
-            let (kind, known) = (self.kind.bind(py), known.cast::<Function>()?);
+            let kind = self.kind.bind(py);
             return match submit(py, &self.shared, kind, known.get(), args, kwargs, None)? {
                 Ok(future) => Ok(future),
                 // The executor knows why.
@@ -350,6 +387,7 @@ impl Port {
             generation: GENERATION.load(SeqCst),
             over: AtomicBool::new(false),
             at_once: AtomicBool::new(false),
+            holds: AtomicU32::new(0),
             pickler,
         })))
     }
@@ -373,7 +411,8 @@ impl Port {
         submit(py, &self.0, kind, function, args, kwargs, options)?.map_err(|error| faults::raise(py, &error))
     }
 
-    /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest.
+    /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest. The
+    /// values of `known` are functions, or tuples of a function, a namespace and names with the values that they must have there.
     /// `function` is the type of the keys of `known`.
     fn submitter(&self, kind: Py<PyType>, function: Py<PyType>, known: Py<PyDict>, otherwise: Py<PyAny>) -> Submitter {
         Submitter { shared: Arc::clone(&self.0), kind, function, known, otherwise }

@@ -1,8 +1,12 @@
 """How pools and calls can be set up, and what they tell."""
 
 import logging
+import multiprocessing
 import os
+import signal
 import sys
+import textwrap
+import time
 import weakref
 
 import pytest
@@ -136,3 +140,74 @@ def test_an_executor_lets_go_of_what_the_initializer_was_given():
         assert gone() is not None, "the workers have not been started yet"
         assert pool.submit(support.get_state).result() == ""
         assert gone() is None
+
+
+def test_worker_env_is_there_before_anything_else_and_stays_with_the_seat(tmp_path):
+    (tmp_path / "reads_environment.py").write_text(
+        textwrap.dedent(
+            """
+            import os, time
+
+            SEAT = os.environ.get("SEAT")
+
+            def meet(folder):
+                open(os.path.join(folder, str(os.getpid())), "w").close()
+                while len(os.listdir(folder)) < 2:
+                    time.sleep(0.001)
+                return SEAT, os.getpid()
+            """
+        )
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import reads_environment
+
+        def initializer():
+            support.set_state(os.environ["SEAT"])
+
+        with procpool.ProcessPoolExecutor(2, worker_env=lambda n: {"SEAT": str(n)}, initializer=initializer) as pool:
+            for n in range(4):
+                folder = tmp_path / str(n)
+                folder.mkdir()
+                both = [pool.submit(reads_environment.meet, str(folder)) for _ in range(2)]
+                pids = dict(future.result() for future in both)
+                assert set(pids) == {"0", "1"}
+                assert {pool.submit(support.get_state).result() for _ in range(10)} <= {"0", "1"}
+                os.kill(pids["0"], signal.SIGKILL)
+                while pids["0"] in pool.worker_pids():
+                    time.sleep(0.001)
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_cpu_affinity():
+    allowed = os.sched_getaffinity(0)
+    one = min(allowed)
+    for wish in ([one], [{one}], lambda n: {one}, [sorted(allowed)]):
+        with procpool.ProcessPoolExecutor(1, cpu_affinity=wish) as pool:
+            got = pool.submit(os.sched_getaffinity, 0).result()
+        assert got == (allowed if wish == [sorted(allowed)] else {one})
+    for wish in ([], [max(allowed) + 1], [[]]):
+        with pytest.raises(ValueError, match="numbers of CPUs that this process may use"):
+            procpool.ProcessPoolExecutor(1, cpu_affinity=wish)
+
+
+def loaded(name):
+    return name in sys.modules
+
+
+def test_preload(tmp_path):
+    (tmp_path / "takes_long_to_import.py").write_text("")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        name = "takes_long_to_import"
+        with procpool.ProcessPoolExecutor(1) as pool, procpool.ProcessPoolExecutor(1, preload=[name, "is_not_there"]) as ready:
+            assert [executor.submit(loaded, name).result() for executor in (pool, ready)] == [False, True]
+        with procpool.Pool(1, preload=[name]) as ready:
+            assert ready.apply(loaded, (name,))
+        multiprocessing.set_forkserver_preload([name])
+        with procpool.ProcessPoolExecutor(1) as ready:
+            assert ready.submit(loaded, name).result()
+    finally:
+        multiprocessing.set_forkserver_preload([])
+        sys.path.remove(str(tmp_path))

@@ -93,7 +93,7 @@ def test_no_worker_outlives_a_killed_program():
         fork = procpool.ProcessPoolExecutor(1, mp_context="fork")
         fs.append(fork.submit(time.sleep, 1000))
         while not all(f.running() for f in fs): time.sleep(0.001)
-        print(*pool.worker_pids(), *fork.worker_pids(), procpool._context._clean[0].pid, fork._plan.template.pid, flush=True)
+        print(*pool.worker_pids(), *fork.worker_pids(), procpool._template.pids()[0], fork._plan.template.pid, flush=True)
         time.sleep(1000)
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
 import weakref
 from concurrent.futures import _base
-from concurrent.futures.process import BrokenProcessPool
 from types import FunctionType
 
-from . import _context, _core, _exit, _future
-from ._functions import Functions
-from ._process import WorkerProcess
+from . import _core, _exit, _future, _template
+
+#: As `typing` has it, which takes longer to load than all of this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import _context
+    from ._functions import Functions
+    from ._process import WorkerProcess
 
 _BROKEN = "A process in the process pool was terminated abruptly while the future was running or pending."
 
@@ -67,7 +70,12 @@ class ProcessPoolExecutor(_base.Executor):
     standard library: it breaks the pool).
 
     ``worker_env``: a function from a worker's number, less than ``max_workers`` and no other living worker's, to what is to be added
-    to its environment; for a moment there are two of a number when a worker is replaced for its age. ``output``: a function that is
+    to its environment, before anything of the program is imported or run there; a worker that replaces another one has its number,
+    and for a moment there are two of a number when one is replaced for its age. ``cpu_affinity``: the CPUs that workers may run
+    on: a function from a worker's number to them, or a sequence of them, of which worker n has item n modulo its length; an item
+    is a number or several. ``preload``: names of modules
+    that workers have loaded when they start, besides those of ``multiprocessing.set_forkserver_preload``; not with ``fork``, where
+    they have what this process has. ``output``: a function that is
     called with each line that workers print, as ``output(pid, is_stderr, text)``. ``logging``: forward log records of workers to
     the loggers of the same names here. ``progress``: show how far a ``map`` is that is being read; needs tqdm.
     """
@@ -87,24 +95,28 @@ class ProcessPoolExecutor(_base.Executor):
         priority=5,
         on_crash="replace",
         worker_env=None,
+        cpu_affinity=None,
+        preload=(),
         output=None,
         logging=False,
         progress=False,
         start_timeout=None,
     ) -> None:
         if max_workers is None:
-            max_workers = _context.available_cpus()
+            max_workers = _core.available_cpus()
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        method = _context.method_of(mp_context)
+        method = _template.method_of(mp_context)
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
             if mp_context is None:
+                import multiprocessing
+
                 mp_context = multiprocessing.get_context("spawn")
             elif method == "fork":
                 raise ValueError(
@@ -113,8 +125,12 @@ class ProcessPoolExecutor(_base.Executor):
                 )
         if on_crash not in ("replace", "break"):
             raise ValueError('on_crash must be "replace" or "break"')
+        self._preload = _template.preloads(preload)
+        if method != "fork":
+            # It takes longest to start, so it starts first.
+            _template.clean(self._preload)
         self._max_workers = max_workers
-        self._mp_context = mp_context if mp_context is not None else _context.default_context()
+        self._context = mp_context
         self._method = method
         self._initializer = initializer
         self._initargs = initargs
@@ -124,6 +140,7 @@ class ProcessPoolExecutor(_base.Executor):
         self._plain = all(limit is None for limit in limits.values())
         self._on_crash = on_crash
         self._worker_env = worker_env
+        self._cpu_affinity = _template.affinity(cpu_affinity)
         self._output = output
         self._logging = logging
         self._bar = _find_bar() if progress else None
@@ -142,18 +159,25 @@ class ProcessPoolExecutor(_base.Executor):
     def _opened(self) -> _core.Port:
         with self._open_lock:
             if self._fate.broken:
+                from concurrent.futures.process import BrokenProcessPool
+
                 raise BrokenProcessPool(self._fate.broken)
             if self._fate.over:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if _exit.closing:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._port is None:
+                from . import _context
+                from ._functions import Functions
+
                 self._plan = _context.Plan(
                     self._max_workers,
                     self._method,
                     self._initializer,
                     self._initargs,
                     worker_env=self._worker_env,
+                    cpu_affinity=self._cpu_affinity,
+                    preload=self._preload,
                     logging=self._logging,
                     name="ProcpoolProcess",
                 )
@@ -284,7 +308,15 @@ class ProcessPoolExecutor(_base.Executor):
         return self._port.pids if self._port is not None and not self._fate.over else []
 
     @property
+    def _mp_context(self):
+        import multiprocessing
+
+        return self._context if self._context is not None else multiprocessing.get_context()
+
+    @property
     def _processes(self) -> dict[int, WorkerProcess]:
+        from ._process import WorkerProcess
+
         pids = self.worker_pids()
         while not pids and self._port is not None and not self._fate.over and self._port.pending:
             # The standard library's are there when `submit` returns.

@@ -93,7 +93,8 @@ def stop_collector() -> None:
             thread.join()
 
 
-def _after_fork() -> None:
+def after_fork() -> None:
+    """In a fork of this process, which has none of its threads."""
     global _lock, _collector
     _lock = threading.RLock()
     _collector = None
