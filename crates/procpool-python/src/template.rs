@@ -63,10 +63,10 @@ fn dress(name: &str, out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> std::io::Resul
     Ok(())
 }
 
-/// Whether there is something to be received, or the other end is gone.
-fn is_readable(socket: BorrowedFd<'_>) -> std::io::Result<bool> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&now)) {
+/// Whether there is something to be received within so many seconds, fewer than one, or the other end is gone.
+fn is_readable(socket: BorrowedFd<'_>, pause: f64) -> std::io::Result<bool> {
+    let pause = Timespec { tv_sec: 0, tv_nsec: (pause * 1e9) as i64 };
+    match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&pause)) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(e) => Err(e.into()),
@@ -82,16 +82,18 @@ pub(crate) fn ignore_interrupts() {
 }
 
 /// Makes a copy of this process for each request that comes by the socket `fd`. In each copy returns the worker's own socket and
-/// its name, and that descriptor is gone; in this process, when there is no request at the moment, or with `patient` not before
-/// the other end is gone, None and whether it is still there.
+/// its name, and that descriptor is gone; in this process, when there was no request for `pause` seconds, or for ever until the
+/// other end is gone, None and whether it is still there.
 #[pyfunction]
 #[allow(unsafe_code)]
-pub(crate) fn make_copies(fd: i32, patient: bool) -> PyResult<(Option<(i32, String)>, bool)> {
+pub(crate) fn make_copies(fd: i32, pause: Option<f64>) -> PyResult<(Option<(i32, String)>, bool)> {
     // SAFETY: the caller has this descriptor and nobody closes it meanwhile.
     let socket = unsafe { BorrowedFd::borrow_raw(fd) };
     let failed = |e: std::io::Error| PyOSError::new_err(e.to_string());
     loop {
-        if !patient && !is_readable(socket).map_err(failed)? {
+        if let Some(pause) = pause
+            && !is_readable(socket, pause).map_err(failed)?
+        {
             return Ok((None, true));
         }
         let (name, fds) = receive(socket).map_err(failed)?;

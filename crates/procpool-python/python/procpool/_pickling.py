@@ -1,7 +1,7 @@
 """How functions, arguments, results and exceptions become bytes.
 
 Pickle, protocol 5; large buffers travel beside it. What pickle refuses, and whatever belongs to ``__main__``, is written by value
-(`_byvalue`). Functions of ``__main__`` share one namespace in a worker, as they do here, so that what an initializer sets
+(`_plain`, `_byvalue`). Functions of ``__main__`` share one namespace in a worker, as they do here, so that what an initializer sets
 there is what tasks see.
 
 Every worker begins with this module, so what is needed seldom is imported where it is needed.
@@ -122,6 +122,11 @@ def describe(function, sent: Sent | None) -> tuple[bytes, dict | None]:
             return data, None
     except Exception:
         pass
+    from . import _plain
+
+    described = _plain.describe(function, sent)
+    if described is not None:
+        return described
     from . import _byvalue
 
     file = io.BytesIO()

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
     from . import _pickling
 
-#: What most workers will want, for functions that travel by value.
-_WANTED = ("procpool._byvalue",)
-#: What some may want; whoever asks for a copy before it is there gets one without.
-_LATER = ("concurrent.futures._base", "traceback", "multiprocessing.synchronize", "multiprocessing.queues")
+#: What workers may want; whoever asks for a copy before it is there gets one without.
+_LATER = (
+    "procpool._plain",
+    "procpool._byvalue",
+    "concurrent.futures._base",
+    "traceback",
+    "multiprocessing.synchronize",
+    "multiprocessing.queues",
+)
+#: For so many seconds nobody must have asked for a copy before the next of it is loaded.
+_PAUSE = 0.01
 
 _lock = threading.Lock()
 #: By what they have loaded: each with the command that it was started with.
@@ -116,7 +123,7 @@ def main(preload: Sequence[str]) -> None:
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    for name in (*_WANTED, *preload):
+    for name in preload:
         try:
             __import__(name)
         except ImportError:
@@ -137,12 +144,12 @@ def serve(socket: int, later: Sequence[str]) -> None:
         worker = None
         goes_on = True
         for name in later:
-            worker, goes_on = _copies(socket, False)
+            worker, goes_on = _copies(socket, _PAUSE)
             if worker is not None or not goes_on:
                 break
             __import__(name)
         else:
-            worker, _ = _copies(socket, True)
+            worker, _ = _copies(socket, None)
         if worker is None:
             status = 0
         else:
@@ -156,9 +163,9 @@ def serve(socket: int, later: Sequence[str]) -> None:
         os._exit(status)
 
 
-def _copies(socket: int, patient: bool) -> tuple[tuple[int, str] | None, bool]:
+def _copies(socket: int, pause: float | None) -> tuple[tuple[int, str] | None, bool]:
     gc.freeze()
-    return _core.make_copies(socket, patient)
+    return _core.make_copies(socket, pause)
 
 
 def fork(sent: _pickling.Sent) -> tuple[int, int]:
