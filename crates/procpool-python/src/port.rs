@@ -260,7 +260,7 @@ fn submit<'py>(
 
 /// The function that `known` is: itself, or of a tuple the first item, if in the namespace that is the second the names of the
 /// third have the same values as there.
-fn up_to_date<'a, 'py>(known: &'a Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Function>>> {
+fn up_to_date<'py>(known: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Function>>> {
     let Ok(parts) = known.cast_exact::<PyTuple>() else { return Ok(Some(known.cast::<Function>()?.clone())) };
     let (function, namespace, names) = (parts.get_item(0)?, parts.get_item(1)?, parts.get_item(2)?);
     let (namespace, names) = (namespace.cast::<PyDict>()?, names.cast::<PyDict>()?);
