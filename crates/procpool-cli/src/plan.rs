@@ -8,8 +8,8 @@ use std::time::Duration;
 use procpool::Kind;
 
 use crate::args::{
-    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn,
-    TableArgs, TableFormat, TableSource, TextArgs, ThumbsArgs,
+    BenchArgs, CommonArgs, CountArgs, CropArg, FilterArg, FitArg, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs,
+    PictureArgs, RetryOn, TableArgs, TableFormat, TableSource, TextArgs, ThumbsArgs,
 };
 use crate::frame::lists;
 use crate::frame::log::LogPlan;
@@ -23,8 +23,8 @@ use crate::jobs::count::{self, CountPlan, Figure};
 use crate::jobs::logs::filter::Filter;
 use crate::jobs::logs::{LogsPlan, Settings, Shape};
 use crate::jobs::table::{OutFormat as TableOut, Syntax, TablePlan, format_by_name};
-use crate::jobs::thumbs::{Place, ThumbsPlan};
-use procpool_cli::picture::{Options, OutFormat};
+use crate::jobs::thumbs::{OverviewPlan, Place, ThumbsPlan, label, sheet_format};
+use procpool_cli::picture::{self, Crop, Fit, Options, OutFormat};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -73,12 +73,36 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
             return Err("--suffix takes text that can be part of a name, such as _thumbnail".into());
         }
     };
+    let sizes = args.picture.size.clone();
+    if let Some((_, size)) = sizes.iter().enumerate().find(|(at, size)| sizes[..*at].contains(size)) {
+        return Err(format!("--size {} is given twice", label(*size)));
+    }
+    if args.picture.crop != CropArg::Centre && args.picture.fit != FitArg::Cover {
+        return Err("--crop says what --fit cover keeps; with any other --fit nothing is cut".into());
+    }
+    let overview = OverviewPlan { sheet: args.contact_sheet, gallery: args.gallery };
+    if let Some(sheet) = overview.sheet.as_deref().filter(|sheet| sheet_format(sheet).is_none()) {
+        return Err(format!(
+            "--contact-sheet takes a name that ends in .jpg, .png or .webp, not {}",
+            names::show(sheet)
+        ));
+    }
+    if let Some(gallery) = overview.gallery.as_deref().filter(|gallery| gallery.file_name().is_none()) {
+        return Err(format!("--gallery takes the name of a file, and {} is none", names::show(gallery)));
+    }
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let sandbox = !args.sandbox.no_sandbox;
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), sandbox);
     let recursive = args.inputs.recursive;
-    let job =
-        JobPlan::Thumbs(ThumbsPlan { inputs: inputs(args.inputs)?, recursive, place, options: options(&args.picture) });
+    let job = JobPlan::Thumbs(ThumbsPlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        place,
+        sizes,
+        options: options(&args.picture),
+        skip_existing: args.skip_existing,
+        overview,
+    });
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
@@ -203,7 +227,26 @@ fn is_suffix(suffix: &OsStr) -> bool {
 
 fn options(args: &PictureArgs) -> Options {
     Options {
-        box_size: args.size,
+        bounds: args.size[0],
+        fit: match args.fit {
+            FitArg::Inside => Fit::Inside,
+            FitArg::Cover => Fit::Cover,
+            FitArg::Contain => Fit::Contain,
+            FitArg::Fill => Fit::Fill,
+        },
+        crop: match args.crop {
+            CropArg::Centre => Crop::Centre,
+            CropArg::Entropy => Crop::Entropy,
+            CropArg::Attention => Crop::Attention,
+        },
+        fast: args.fast,
+        filter: match args.filter {
+            FilterArg::Bicubic => picture::Filter::Bicubic,
+            FilterArg::Bilinear => picture::Filter::Bilinear,
+            FilterArg::Lanczos => picture::Filter::Lanczos,
+            FilterArg::Box => picture::Filter::Box,
+        },
+        background: args.background,
         blur: args.blur,
         quality: args.quality,
         format: match args.format {
