@@ -27,15 +27,19 @@ mod error;
 mod exif;
 mod format;
 mod fused;
+mod look;
 mod orient;
 mod pixels;
 mod reduce;
 mod resize;
+mod sample;
 mod size;
 
 pub use error::PictureError;
 pub use format::{Format, OutFormat};
+pub use look::difference_hash;
 pub use pixels::{Layout, Pixels};
+pub use sample::{Sample, SampleOptions, encode_pixels, sample};
 
 use orient::Orientation;
 
