@@ -103,6 +103,10 @@ pub(crate) struct PictureArgs {
     #[arg(long)]
     pub no_rotate: bool,
 
+    /// Keep the colours and the colour profile of each picture, instead of converting to sRGB
+    #[arg(long)]
+    pub keep_profile: bool,
+
     /// Look for damage also in what a small thumbnail leaves out: the details of progressive JPEG files. Takes longer
     #[arg(long)]
     pub verify: bool,

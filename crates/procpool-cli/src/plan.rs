@@ -258,6 +258,7 @@ fn options(args: &PictureArgs) -> Options {
         },
         rotate: !args.no_rotate,
         verify: args.verify,
+        keep_profile: args.keep_profile,
         ..Options::default()
     }
 }

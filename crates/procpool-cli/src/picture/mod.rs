@@ -9,11 +9,11 @@
 //!   `convert`; Pillow alone would take the nearest pixel, and refuse to blur.
 //! - A colour declared transparent (PNG `tRNS`, GIF) becomes an alpha channel.
 //! - Samples of 16 bits keep their upper 8.
-//! - CMYK is made small as CMYK and then converted to RGB, as by `convert("RGB")`.
+//! - CMYK is made small as CMYK and then converted to RGB: by its colour profile or, without one, as by `convert("RGB")`.
 //! - The orientation noted in EXIF, XMP or TIFF is applied, and the box is meant for the upright
 //!   picture: a portrait stored lying on its side still fits.
-//! - The ICC profile is kept, so that colours stay right. All other metadata (place, camera,
-//!   comments) is dropped.
+//! - Colours are converted to sRGB by the picture's ICC profile, so that they are right everywhere; or the profile is kept.
+//!   All other metadata (place, camera, comments) is dropped.
 //! - Transparency is laid on white where the output is JPEG.
 //!
 //! A damaged or cut-off picture is an error, never half a thumbnail.
@@ -30,6 +30,7 @@ mod fused;
 mod look;
 mod orient;
 mod pixels;
+mod profile;
 mod reduce;
 mod resize;
 mod sample;
@@ -39,6 +40,7 @@ pub use error::PictureError;
 pub use format::{Format, OutFormat};
 pub use look::difference_hash;
 pub use pixels::{Layout, Pixels};
+pub use profile::to_srgb;
 pub use sample::{Sample, SampleOptions, encode_pixels, sample};
 
 use orient::Orientation;
@@ -66,6 +68,9 @@ pub struct Options {
     /// Whether to decode what a small thumbnail does not need: the scans of a progressive JPEG that refine details. Damage
     /// there is noticed only then.
     pub verify: bool,
+    /// Whether colours stay as they are and the thumbnail gets the picture's colour profile, where it has one for its own
+    /// colours, instead of being converted to sRGB.
+    pub keep_profile: bool,
 }
 
 impl Default for Options {
@@ -78,6 +83,7 @@ impl Default for Options {
             rotate: true,
             max_pixels: 500_000_000,
             verify: false,
+            keep_profile: false,
         }
     }
 }
@@ -172,6 +178,13 @@ fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
     let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
     let target = size::fit(decoded.full_size, orientation.turn_size(options.box_size));
     let pixels = resize::resample(decoded.pixels, options.blur, target, decoded.extent);
-    let pixels = orient::apply(alpha::cmyk_to_rgb(pixels), orientation);
-    Ok(Made { pixels, icc: decoded.icc, source_size: orientation.turn_size(decoded.full_size), source_format })
+    let (pixels, icc) = if options.keep_profile {
+        // One for ink is of no use to RGB.
+        let icc = decoded.icc.filter(|_| pixels.layout != Layout::Cmyk);
+        (alpha::cmyk_to_rgb(pixels), icc)
+    } else {
+        (profile::to_srgb(pixels, decoded.icc.as_deref()), None)
+    };
+    let pixels = orient::apply(pixels, orientation);
+    Ok(Made { pixels, icc, source_size: orientation.turn_size(decoded.full_size), source_format })
 }
