@@ -120,7 +120,7 @@ mod tests {
         let mut counts = [0; 3];
         (0..10_000).for_each(|number| counts[splits.of(&hash(number))] += 1);
         // Of these very numbers.
-        assert_eq!(counts, [8007, 991, 1002]);
+        assert_eq!(counts, [7952, 1046, 1002]);
         // A share that grows at its end takes in more and gives nothing away.
         let more = Splits::parse("train=0.9,val=0.1").expect("splits");
         assert!((0..1000).all(|number| splits.of(&hash(number)) != 0 || more.of(&hash(number)) == 0));
