@@ -6,7 +6,6 @@
 
 use crate::bits::{Bits, signed};
 use crate::huffman::{AC_BITS, DC_BITS, END, Huffman, SKIP_BITS, Table};
-use crate::transform::{Sums, Weights};
 
 /// A place in the zig-zag beyond all coefficients.
 const DONE: usize = 64;
@@ -104,16 +103,16 @@ fn skip_one(window: u64, code: &Huffman, place: usize) -> (u32, usize) {
     }
 }
 
-/// Adds the coefficients after the first to `sums`. Returns whether there were any. Needs 28 bits.
+/// Calls `each` with the coefficients after the first that are not zero, and their places in the zig-zag. Returns the place
+/// after the last of them. Needs 28 bits.
 #[inline(always)]
-pub(crate) fn add_rest(
+pub(crate) fn each_rest(
     mut bits: Bits,
     buffer: &[u8],
     table: &Table<{ 1 << AC_BITS }>,
     code: &Huffman,
-    weights: &Weights,
-    sums: &mut Sums,
-) -> Result<(Bits, bool), BadCode> {
+    mut each: impl FnMut(usize, i32),
+) -> Result<(Bits, usize), BadCode> {
     let mut place = 1;
     // A symbol takes at most 26 bits: a code within 11 bits, and up to 15 extra bits.
     macro_rules! look_up {
@@ -124,18 +123,27 @@ pub(crate) fn add_rest(
                 place += run + 1;
                 let length = (entry & 63) - size;
                 // Beyond the block, its last coefficient is meant, as in libjpeg.
-                weights.add(sums, (place - 1).min(63), signed(bits.window << length, size));
+                each((place - 1).min(63), signed(bits.window << length, size));
                 bits = bits.skip(entry);
             } else if entry > 0 && run < 15 {
-                return Ok((bits.skip(entry), place > 1));
+                return Ok((bits.skip(entry), place));
             } else {
                 bits = bits.refill(buffer);
-                let count;
-                (count, place) = add_one(bits.window, code, weights, sums, place);
+                let (count, next, value) = one(bits.window, code, place);
                 bits = bits.skip(count).refill(buffer);
+                if next == BAD {
+                    return Err(BadCode);
+                }
+                if next == END {
+                    return Ok((bits, place));
+                }
+                place = next;
+                if value != 0 {
+                    each((place - 1).min(63), value);
+                }
             }
             if place >= DONE {
-                return if place == BAD { Err(BadCode) } else { Ok((bits, true)) };
+                return Ok((bits, DONE));
             }
         };
     }
@@ -146,19 +154,16 @@ pub(crate) fn add_rest(
     }
 }
 
-/// Adds the coefficient that `window` begins with, whatever its length. Returns that, and the place after it.
+/// The length of the symbol that `window` begins with, whatever that is, the place after it or [`END`], and the coefficient
+/// at the place before that, if it has one.
 #[cold]
 #[inline(never)]
-fn add_one(window: u64, code: &Huffman, weights: &Weights, sums: &mut Sums, place: usize) -> (u32, usize) {
-    let Some((symbol, length)) = code.symbol(window) else { return (0, BAD) };
+fn one(window: u64, code: &Huffman, place: usize) -> (u32, usize, i32) {
+    let Some((symbol, length)) = code.symbol(window) else { return (0, BAD, 0) };
     let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-    let place = match (run, size) {
-        (15, 0) => place + 16,
-        (_, 0) => DONE,
-        (run, size) => {
-            weights.add(sums, (place + run).min(63), signed(window << length, size));
-            place + run + 1
-        }
-    };
-    (length + size, place)
+    match (run, size) {
+        (15, 0) => (length, place + 16, 0),
+        (_, 0) => (length, END, 0),
+        (run, size) => (length + size, place + run + 1, signed(window << length, size)),
+    }
 }
