@@ -8,11 +8,12 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use encoding_rs::Encoding;
 
-use crate::frame::units::{Limit, box_size, bytes, duration};
+use crate::frame::units::{Limit, bounds, bytes, colour, duration};
 use crate::jobs::dataset::{MAX_DISTANCE, Splits};
 use crate::jobs::logs::Wanted;
 use crate::jobs::logs::filter;
 use crate::jobs::logs::time::Bound;
+use procpool_cli::picture::Bounds;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -50,6 +51,7 @@ Examples:
   procpool thumbs photos/ -r -o small/       all below photos/, into small/
   procpool thumbs *.jpg --suffix _small      a_small.jpg beside a.jpg
   procpool thumbs a.png --size 400x300 --format webp
+  procpool thumbs --size 96 --fit cover --crop attention --gallery index.html
   procpool thumbs -r --log run.log --resume  what an earlier run has not done
 
 Of a folder, files ending in .jpg .jpeg .jpe .jfif .png .webp .gif .tif .tiff
@@ -67,6 +69,20 @@ pub(crate) struct ThumbsArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub suffix: Option<OsString>,
 
+    /// Pass over pictures whose thumbnails are there and newer than they are. Goes by time alone; --log and --resume notice
+    /// changed options too
+    #[arg(long)]
+    pub skip_existing: bool,
+
+    /// Also make a picture of all thumbnails with their names, such as sheet.jpg (or .png, .webp); 100 on a page, the further
+    /// pages are sheet-page-2.jpg and so on
+    #[arg(long, value_name = "FILE")]
+    pub contact_sheet: Option<PathBuf>,
+
+    /// Also make a page for browsers that shows all thumbnails, such as index.html
+    #[arg(long, value_name = "FILE")]
+    pub gallery: Option<PathBuf>,
+
     #[command(flatten)]
     pub picture: PictureArgs,
 
@@ -83,9 +99,26 @@ pub(crate) struct ThumbsArgs {
 /// How thumbnails are made.
 #[derive(Debug, Args)]
 pub(crate) struct PictureArgs {
-    /// Largest width and height in pixels; the shape of the picture is kept
-    #[arg(long, value_name = "WxH", default_value = "128x128", value_parser = box_size)]
-    pub size: (u32, u32),
+    /// Width and height in pixels: 128, 400x300, 256x for the width alone, x256 for the height alone. Given several times,
+    /// each picture is decoded once and gets a thumbnail of each size, with it behind its name: a_128.jpg
+    #[arg(long, value_name = "SIZE", default_value = "128", value_parser = bounds)]
+    pub size: Vec<Bounds>,
+
+    /// How the picture gets this size
+    #[arg(long, value_enum, default_value_t = FitArg::Inside)]
+    pub fit: FitArg,
+
+    /// What stays of a picture that --fit cover cuts
+    #[arg(long, value_enum, default_value_t = CropArg::Centre)]
+    pub crop: CropArg,
+
+    /// How pixels are weighed when the size changes
+    #[arg(long, value_enum, default_value_t = FilterArg::Bicubic)]
+    pub filter: FilterArg,
+
+    /// Colour of the bars of --fit contain, such as #33aa77 or black [default: clear if the picture has alpha, else white]
+    #[arg(long, value_name = "COLOUR", value_parser = colour)]
+    pub background: Option<[u8; 3]>,
 
     /// Blur the picture first, with this radius in its own pixels
     #[arg(long, value_name = "RADIUS", value_parser = blur_radius)]
@@ -107,9 +140,52 @@ pub(crate) struct PictureArgs {
     #[arg(long)]
     pub keep_profile: bool,
 
+    /// Decode JPEG files no larger than needed also for --blur and --fit. Faster; pixels differ by up to 6 levels from Pillow's
+    #[arg(long)]
+    pub fast: bool,
+
     /// Look for damage also in what a small thumbnail leaves out: the details of progressive JPEG files. Takes longer
     #[arg(long)]
     pub verify: bool,
+}
+
+/// How a picture gets the wanted size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FitArg {
+    /// As large as fits inside, in its own proportions; never enlarged
+    Inside,
+    /// Exactly this size, filled: what juts out is cut off
+    Cover,
+    /// Exactly this size, with bars beside the whole picture
+    Contain,
+    /// Exactly this size, out of proportion if need be
+    Fill,
+}
+
+/// What stays of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CropArg {
+    /// The middle
+    #[value(alias = "center")]
+    Centre,
+    /// Where brightness varies most
+    Entropy,
+    /// Where there is most to look at: detail, strong colours, skin
+    Attention,
+}
+
+/// How pixels are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FilterArg {
+    /// Sharp, with faint halos
+    Bicubic,
+    /// Softer, without halos
+    Bilinear,
+    /// Sharpest, with more halos
+    Lanczos,
+    /// The mean over each pixel's area
+    #[value(alias = "area")]
+    Box,
 }
 
 /// File formats of thumbnails. The help text tells about them.
@@ -451,7 +527,7 @@ pub(crate) struct ChoiceArgs {
     pub split: Splits,
 
     /// Leave out pictures of fewer pixels across or down
-    #[arg(long, value_name = "WxH", value_parser = box_size)]
+    #[arg(long, value_name = "WxH", value_parser = both_sides)]
     pub min_size: Option<(u32, u32)>,
 
     /// Leave out pictures with one side more than so many times as long as the other
@@ -476,8 +552,16 @@ pub(crate) struct ChoiceArgs {
 #[command(next_help_heading = "Pictures")]
 pub(crate) struct SampleArgs {
     /// Width and height in pixels, or one number for a square
-    #[arg(long, value_name = "WxH", default_value = "224", value_parser = box_size)]
+    #[arg(long, value_name = "WxH", default_value = "224", value_parser = both_sides)]
     pub size: (u32, u32),
+
+    /// How a picture gets this size
+    #[arg(long, value_enum, default_value_t = SampleFit::Cover)]
+    pub fit: SampleFit,
+
+    /// How pixels are weighed when the size changes
+    #[arg(long, value_enum, default_value_t = FilterArg::Bicubic)]
+    pub filter: FilterArg,
 
     /// File format of the pictures
     #[arg(long, value_enum, default_value_t = EncodingArg::Jpeg)]
@@ -506,6 +590,19 @@ pub(crate) enum Dedup {
     None,
     Exact,
     Similar,
+}
+
+/// How a picture of a set gets its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SampleFit {
+    /// Exactly this size, filled: what juts out is cut off
+    Cover,
+    /// Exactly this size, with white bars beside the whole picture
+    Contain,
+    /// The shorter side as long as the smaller number, the longer one in proportion
+    ShorterSide,
+    /// Exactly this size, out of proportion if need be
+    Fill,
 }
 
 /// File formats of the pictures of a set.
@@ -666,6 +763,11 @@ fn blur_radius(text: &str) -> Result<f32, String> {
         Ok(radius) if radius > 0.0 && radius <= 1000.0 => Ok(radius),
         _ => Err("write a radius in pixels above 0 and up to 1000, such as 2 or 0.5".into()),
     }
+}
+
+fn both_sides(text: &str) -> Result<(u32, u32), String> {
+    let Bounds { width, height } = bounds(text)?;
+    width.zip(height).ok_or_else(|| "write both sides, such as 224x224, or 224 for a square".into())
 }
 
 fn aspect(text: &str) -> Result<f64, String> {

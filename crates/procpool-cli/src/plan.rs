@@ -8,8 +8,9 @@ use std::time::Duration;
 use procpool::Kind;
 
 use crate::args::{
-    BenchArgs, CommonArgs, CountArgs, DatasetArgs, Dedup, EncodingArg, FormatArg, InputArgs, JobArgs, LogArgs,
-    LogsArgs, PictureArgs, RetryOn, SetFormat, TableArgs, TableFormat, TableSource, TextArgs, ThumbsArgs,
+    BenchArgs, CommonArgs, CountArgs, CropArg, DatasetArgs, Dedup, EncodingArg, FilterArg, FitArg, FormatArg,
+    InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn, SampleFit, SetFormat, TableArgs, TableFormat,
+    TableSource, TextArgs, ThumbsArgs,
 };
 use crate::frame::lists;
 use crate::frame::log::LogPlan;
@@ -24,8 +25,8 @@ use crate::jobs::dataset::{Alike, DatasetPlan, Encoding, Format as SetOut, Recip
 use crate::jobs::logs::filter::Filter;
 use crate::jobs::logs::{LogsPlan, Settings, Shape};
 use crate::jobs::table::{OutFormat as TableOut, Syntax, TablePlan, format_by_name};
-use crate::jobs::thumbs::{Place, ThumbsPlan};
-use procpool_cli::picture::{Options, OutFormat, SampleOptions};
+use crate::jobs::thumbs::{OverviewPlan, Place, ThumbsPlan, label, sheet_format};
+use procpool_cli::picture::{self, Crop, Fit, Options, OutFormat, SampleOptions};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -77,12 +78,36 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
             return Err("--suffix takes text that can be part of a name, such as _thumbnail".into());
         }
     };
+    let sizes = args.picture.size.clone();
+    if let Some((_, size)) = sizes.iter().enumerate().find(|(at, size)| sizes[..*at].contains(size)) {
+        return Err(format!("--size {} is given twice", label(*size)));
+    }
+    if args.picture.crop != CropArg::Centre && args.picture.fit != FitArg::Cover {
+        return Err("--crop says what --fit cover keeps; with any other --fit nothing is cut".into());
+    }
+    let overview = OverviewPlan { sheet: args.contact_sheet, gallery: args.gallery };
+    if let Some(sheet) = overview.sheet.as_deref().filter(|sheet| sheet_format(sheet).is_none()) {
+        return Err(format!(
+            "--contact-sheet takes a name that ends in .jpg, .png or .webp, not {}",
+            names::show(sheet)
+        ));
+    }
+    if let Some(gallery) = overview.gallery.as_deref().filter(|gallery| gallery.file_name().is_none()) {
+        return Err(format!("--gallery takes the name of a file, and {} is none", names::show(gallery)));
+    }
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let sandbox = !args.sandbox.no_sandbox;
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), sandbox);
     let recursive = args.inputs.recursive;
-    let job =
-        JobPlan::Thumbs(ThumbsPlan { inputs: inputs(args.inputs)?, recursive, place, options: options(&args.picture) });
+    let job = JobPlan::Thumbs(ThumbsPlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        place,
+        sizes,
+        options: options(&args.picture),
+        skip_existing: args.skip_existing,
+        overview,
+    });
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
@@ -192,7 +217,18 @@ fn dataset(args: DatasetArgs) -> Result<Plan, String> {
     let (choice, sample) = (args.choice, args.sample);
     let files = InputArgs { inputs: args.inputs.inputs, recursive: true, files_from: args.inputs.files_from };
     let recipe = Recipe {
-        sample: SampleOptions { size: sample.size, rotate: !sample.no_rotate, ..SampleOptions::default() },
+        sample: SampleOptions {
+            size: sample.size,
+            fit: match sample.fit {
+                SampleFit::Cover => Fit::Cover,
+                SampleFit::Contain => Fit::Contain,
+                SampleFit::ShorterSide => Fit::Shorter,
+                SampleFit::Fill => Fit::Fill,
+            },
+            filter: filter(sample.filter),
+            rotate: !sample.no_rotate,
+            ..SampleOptions::default()
+        },
         encoding: match sample.encoding {
             EncodingArg::Jpeg => Encoding::Jpeg,
             EncodingArg::Png => Encoding::Png,
@@ -247,7 +283,21 @@ fn is_suffix(suffix: &OsStr) -> bool {
 
 fn options(args: &PictureArgs) -> Options {
     Options {
-        box_size: args.size,
+        bounds: args.size[0],
+        fit: match args.fit {
+            FitArg::Inside => Fit::Inside,
+            FitArg::Cover => Fit::Cover,
+            FitArg::Contain => Fit::Contain,
+            FitArg::Fill => Fit::Fill,
+        },
+        crop: match args.crop {
+            CropArg::Centre => Crop::Centre,
+            CropArg::Entropy => Crop::Entropy,
+            CropArg::Attention => Crop::Attention,
+        },
+        fast: args.fast,
+        filter: filter(args.filter),
+        background: args.background,
         blur: args.blur,
         quality: args.quality,
         format: match args.format {
@@ -260,6 +310,15 @@ fn options(args: &PictureArgs) -> Options {
         verify: args.verify,
         keep_profile: args.keep_profile,
         ..Options::default()
+    }
+}
+
+fn filter(filter: FilterArg) -> picture::Filter {
+    match filter {
+        FilterArg::Bicubic => picture::Filter::Bicubic,
+        FilterArg::Bilinear => picture::Filter::Bilinear,
+        FilterArg::Lanczos => picture::Filter::Lanczos,
+        FilterArg::Box => picture::Filter::Box,
     }
 }
 

@@ -162,7 +162,7 @@ fn each_picture_has_its_line_and_its_place() {
     assert_eq!(about["splits"]["train"]["classes"], serde_json::json!({"cat": 15, "dog": 13, "emu": 14}));
     let counts = serde_json::json!({"no-class": 1, "too-small": 1, "too-long": 1, "duplicate": 1, "similar": 1});
     assert_eq!(about["dropped"], counts);
-    assert_eq!(ran.summary(), ["50 pictures read", "3 failed: 1 empty, 1 not a picture, 1 damaged"]);
+    assert_eq!(ran.summary(), ["47 pictures read", "3 failed: 1 empty, 1 not a picture, 1 damaged"]);
     assert_eq!(ran.failures().len(), 3, "{}", ran.stderr);
 }
 
@@ -290,8 +290,9 @@ fn a_set_of_nothing_is_not_made() {
 
 /// A run in the middle of its work: one picture is done, many are not.
 fn stuck(place: &Place) -> common::Running {
-    for number in 0..30 {
-        place.picture(format!("in/x/{number:02}.jpg"), "lake.jpg");
+    let first = place.picture("in/x/000.jpg", "lake.jpg");
+    for number in 1..400 {
+        fs::hard_link(&first, place.path(format!("in/x/{number:03}.jpg"))).expect("link");
     }
     let mut running = place.start(&["dataset", "in", "-o", "set", "-j", "1", "--dedup", "none"]);
     running.stdout_line();

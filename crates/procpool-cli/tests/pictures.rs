@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
-use procpool_cli::picture::{Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels};
+use procpool_cli::picture::{
+    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+};
 
 /// A colour profile as far as this program looks at one: it says which colours it is for.
 fn profile(colours: &[u8; 4]) -> Vec<u8> {
@@ -270,7 +272,8 @@ fn damage_never_panics() {
 fn impossible_options_are_refused() {
     let content = jpeg(16, 16);
     for options in [
-        Options { box_size: (0, 5), ..Options::default() },
+        Options { bounds: Bounds::both(0, 5), ..Options::default() },
+        Options { bounds: Bounds { width: None, height: None }, ..Options::default() },
         Options { quality: 0, ..Options::default() },
         Options { quality: 101, ..Options::default() },
         Options { blur: Some(f32::NAN), ..Options::default() },

@@ -167,6 +167,18 @@ fn write_with(target: &Output, bytes: &[u8], anonymous: bool) -> Result<(), JobE
     written.map_err(|error| unwritable(target, &error))
 }
 
+/// Writes several outputs. None of them is there under its name before all are written, so that only a failure to rename leaves some
+/// without the others.
+pub(crate) fn write_together<'a>(outputs: impl Iterator<Item = (&'a Output, &'a [u8])>) -> Result<(), JobError> {
+    let pending = outputs.map(|(target, bytes)| {
+        let pending = Pending::begin(target)?;
+        pending.file().write_all(bytes).map_err(|error| pending.failure(&error))?;
+        Ok(pending)
+    });
+    let pending: Vec<Pending> = pending.collect::<Result<_, JobError>>()?;
+    pending.into_iter().try_for_each(Pending::keep)
+}
+
 fn unwritable(target: &Output, error: &io::Error) -> JobError {
     JobError::new(Cause::Unwritable, format!("cannot write {}: {}", names::show(&target.path), reason(error)))
 }
@@ -417,6 +429,19 @@ mod tests {
                 assert_eq!(listing(root.path()), ["x"]);
             }
         }
+    }
+
+    #[test]
+    fn of_several_outputs_none_is_there_before_all_are_written() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        fs::write(root.path().join("file"), "").expect("file");
+        let folder = Root::new(root.path());
+        let [a, b, blocked] = ["a", "b", "file/c"].map(|name| Output::new(&folder, Path::new(name)));
+        let write = |outputs: &[&Output]| write_together(outputs.iter().map(|output| (*output, &b"one"[..])));
+        assert!(write(&[&a, &b, &blocked]).is_err());
+        assert_eq!(listing(root.path()), ["file"]);
+        write(&[&a, &b]).expect("written");
+        assert_eq!(listing(root.path()), ["a", "b", "file"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A perceptual hash: pictures that look alike have hashes that differ in few bits.
 
-use super::{Layout, Pixels, bicubic};
+use super::{Filter, Layout, Pixels, Region, convolve};
 
 /// The difference hash (dHash) of a picture in RGB, by Neal Krawetz, "Kind of like that", 2013.
 ///
@@ -13,7 +13,7 @@ pub fn difference_hash(rgb: &Pixels) -> u64 {
         ((weighted + 0x8000) >> 16) as u8
     };
     let grey = Pixels { layout: Layout::Gray, data: pixels.iter().map(grey).collect(), ..*rgb };
-    let small = bicubic::resize(&grey, (f64::from(rgb.width), f64::from(rgb.height)), (9, 8));
+    let small = convolve::resize(&grey, &Region::whole((rgb.width, rgb.height)), (9, 8), Filter::Bicubic);
     let darker = small.rows().flat_map(|row| row.windows(2).map(|pair| pair[0] < pair[1]));
     darker.fold(0, |hash, bit| hash << 1 | u64::from(bit))
 }

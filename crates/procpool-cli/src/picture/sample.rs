@@ -1,12 +1,16 @@
 //! Pictures for training: of one size, in RGB.
 
-use super::{Format, Layout, Options, PictureError, Pixels, alpha, encode, make};
+use super::{Bounds, Filter, Fit, Layout, Options, PictureError, Pixels, alpha, make};
 
 /// What to make of a picture.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SampleOptions {
     /// Width and height in pixels.
     pub size: (u32, u32),
+    /// How the picture is made to fit them.
+    pub fit: Fit,
+    /// How pixels are weighed when the size changes.
+    pub filter: Filter,
     /// Whether to apply the orientation noted in the file.
     pub rotate: bool,
     /// Pictures of more pixels than this are refused, before memory is set aside for them.
@@ -16,7 +20,7 @@ pub struct SampleOptions {
 impl Default for SampleOptions {
     fn default() -> Self {
         let Options { rotate, max_pixels, .. } = Options::default();
-        Self { size: (224, 224), rotate, max_pixels }
+        Self { size: (224, 224), fit: Fit::Cover, filter: Filter::Bicubic, rotate, max_pixels }
     }
 }
 
@@ -29,13 +33,19 @@ pub struct Sample {
     pub source_size: (u32, u32),
 }
 
-/// Makes the pixels of the picture file whose content is `input`.
+/// Makes the pixels of the picture file whose content is `input`, in the colours of sRGB.
+///
+/// A JPEG file is decoded at a half, a quarter or an eighth of its size as long as twice the size remains, and a larger picture
+/// is first reduced by whole factors as long as twice the size remains: Pillow's `draft` and `reducing_gap=2`.
 ///
 /// # Errors
 /// As [`thumbnail`](super::thumbnail).
 pub fn sample(input: &[u8], options: &SampleOptions) -> Result<Sample, PictureError> {
     let options = Options {
-        box_size: options.size,
+        bounds: Bounds::both(options.size.0, options.size.1),
+        fit: options.fit,
+        filter: options.filter,
+        fast: true,
         rotate: options.rotate,
         max_pixels: options.max_pixels,
         ..Options::default()
@@ -52,12 +62,4 @@ fn rgb(pixels: Pixels) -> Pixels {
     }
     let data = flat.data.iter().flat_map(|&grey| [grey; 3]).collect();
     Pixels { layout: Layout::Rgb, data, ..flat }
-}
-
-/// Encodes pixels as JPEG, PNG or WebP, without a colour profile: sRGB, as everybody takes it then.
-///
-/// # Errors
-/// [`PictureError::Encode`].
-pub fn encode_pixels(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec<u8>, PictureError> {
-    encode::encode(pixels, format, quality, None)
 }

@@ -246,7 +246,8 @@ impl Run<'_> {
             Err(Out::Failed(error)) => Err(error),
             Ok(_) | Err(Out::Dropped(..)) => Ok(result),
         };
-        self.stream.tell(&Event::InputEnded { input: path, output: output.as_deref(), outcome, task: &task });
+        let outputs: Vec<&Path> = output.iter().map(|output| output.as_path()).collect();
+        self.stream.tell(&Event::InputEnded { input: path, outputs: &outputs, outcome, task: &task });
         let shown = names::show(path);
         match (&told.outcome, output) {
             (Err(Out::Failed(error)), _) => self.report.failed(path, error, None),

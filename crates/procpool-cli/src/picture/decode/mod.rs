@@ -11,16 +11,20 @@ use super::profile::fits;
 use super::{Format, PictureError, Pixels};
 
 /// What is wanted of a decoder.
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     /// Pictures of more pixels are refused before memory is set aside for them.
     pub(super) max_pixels: u64,
     /// Whether the orientation noted in the file will be applied.
     pub(super) rotate: bool,
-    /// If the picture is only to be made to fit this box, the decoder may shrink it on the way.
-    pub(super) shrink_to: Option<(u32, u32)>,
+    /// If the decoder may shrink the picture on the way: by how much (1, 2, 4 or 8), for its size as it is stored and for how it
+    /// will be turned.
+    pub(super) shrink: Option<Shrink<'a>>,
     /// Whether parts of the file that make no difference to the shrunk picture are to be looked at.
     pub(super) verify: bool,
 }
+
+/// By how much a picture of this size, to be turned so, may be shrunk while it is decoded.
+pub(super) type Shrink<'a> = &'a dyn Fn((u32, u32), Orientation) -> u32;
 
 /// A decoded picture.
 pub(super) struct Decoded {
@@ -61,7 +65,7 @@ pub(super) fn decode(input: &[u8], format: Format, request: &Request) -> Result<
     }
 }
 
-impl Request {
+impl Request<'_> {
     /// The number of pixels of a picture, if it may be decoded.
     fn check_size(&self, width: u32, height: u32, format: Format) -> Result<usize, PictureError> {
         if width == 0 || height == 0 {
