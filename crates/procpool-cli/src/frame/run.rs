@@ -213,9 +213,7 @@ where
     }
     // What has ended and waits for those before it.
     let mut ended: BTreeMap<usize, Ended<J::Done>> = BTreeMap::new();
-    for (index, how) in recall::<J>(&past, &items) {
-        arrive(&mut job, &mut ended, &items, index, how);
-    }
+    recall::<J>(&past, &items, |index, how| arrive(&mut job, &mut ended, &items, index, how));
     drop(past);
     let unchanged = ended.len();
     let to_do = items.iter().enumerate().filter(|(n, _)| !ended.contains_key(n)).map(|(_, item)| item);
@@ -264,6 +262,7 @@ where
         let told = outcome.as_ref().map(result);
         let output = plan.as_ref().ok().and_then(J::output);
         stream.tell(&Event::InputEnded { input: path, output, outcome: told, task: &task });
+        stream.worked_on(index, None);
         outcome.map_or_else(Ended::Failed, Ended::Done)
     };
     for (index, item) in items.iter().enumerate() {
@@ -334,6 +333,9 @@ where
                     let assembly = begun.entry(index).or_default();
                     if !assembly.add(piece.number, outcome, task, allowance(), J::join) {
                         fed.borrow_mut().lost.insert(index);
+                    }
+                    if let Some(&pieces) = fed.borrow().likely.get(&index) {
+                        stream.worked_on(index, Some((assembly.ended() as f64 / pieces as f64).min(1.0)));
                     }
                     if at.is_none() || whole.get(&index) == Some(&assembly.ended()) {
                         arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
@@ -417,15 +419,15 @@ fn keep_log<J: Job>(log: &LogFile, items: &mut Vec<Item<J::Plan>>) {
     }
 }
 
-/// The inputs that the log says are done and that are as they were then.
-fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> Vec<(usize, Ended<J::Done>)> {
+/// Says of each input that the log says is done, and that is as it was then, what came of it.
+fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>], mut found: impl FnMut(usize, Ended<J::Done>)) {
     let here = std::env::current_dir().unwrap_or_default();
-    let done = |(index, item): (usize, &Item<J::Plan>)| {
-        let plan = item.plan.as_ref().ok()?;
-        let result = past.result(&here, &item.path, J::output(plan))?;
-        Some((index, Ended::Unchanged(serde_json::from_value(result.clone()).ok()?)))
-    };
-    items.iter().enumerate().filter_map(done).collect()
+    for (index, item) in items.iter().enumerate() {
+        let result = item.plan.as_ref().ok().and_then(|plan| past.result(&here, &item.path, J::output(plan)));
+        if let Some(done) = result.and_then(|result| serde_json::from_value(result).ok()) {
+            found(index, Ended::Unchanged(done));
+        }
+    }
 }
 
 /// Notes how an input has ended.
