@@ -137,7 +137,7 @@ impl Huffman {
                 let mut count = 0;
                 loop {
                     // The next symbol, if it lies wholly within the bits.
-                    let entry = u32::from(single[(index << pair.length & ((1 << AC_BITS) - 1))]);
+                    let entry = u32::from(single[index << pair.length & ((1 << AC_BITS) - 1)]);
                     let (length, size, run) = (entry & 63, entry >> 6 & 15, (entry >> 10) as u8);
                     if entry == 0 || u32::from(pair.length) + length > PAIR_BITS {
                         break;

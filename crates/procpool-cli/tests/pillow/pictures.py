@@ -46,6 +46,9 @@ def jpegs(folder):
             path = folder / f"{name}-{sampling.replace(':', '')}.jpg"
             pattern(size, "RGB").save(path, quality=85, subsampling=sampling)
             yield "JPEG subsampling", path
+            path = folder / f"{name}-{sampling.replace(':', '')}-progressive.jpg"
+            pattern(size, "RGB").save(path, quality=92, subsampling=sampling, progressive=True)
+            yield "JPEG subsampling, progressive", path
         path = folder / f"{name}-restart.jpg"
         pattern(size, "RGB").save(path, quality=60, restart_marker_rows=1)
         yield "JPEG restart markers", path
