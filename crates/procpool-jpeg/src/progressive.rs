@@ -140,9 +140,9 @@ impl Channel {
                 let mut block = [0; 64];
                 let places = nonzero & !1;
                 each_bit(places, |place| {
-                    steps.set(&mut block, place, i32::from(values[usize::from(ZIGZAG[place])]));
+                    steps.add(&mut block, place, i32::from(values[usize::from(ZIGZAG[place])]));
                 });
-                steps.set(&mut block, 0, i32::from(*dc));
+                steps.add(&mut block, 0, i32::from(*dc));
                 block
             };
             match samples {

@@ -1,8 +1,8 @@
 //! Sequential pictures: each block becomes samples as soon as it has been read.
 
 use crate::bits::{Bits, Feed, Short};
-use crate::block::{BadCode, difference, each_rest, skip_rest};
-use crate::huffman::{AC_BITS, DC_BITS, Huffman, SKIP_BITS, Table};
+use crate::block::{BadCode, RestTables, difference, each_rest, skip_rest};
+use crate::huffman::{DC_BITS, Huffman, SKIP_BITS, Table};
 use crate::layout::{Blocks, Layout};
 use crate::marker::{Frame, Parser, Scan};
 use crate::restart::Restarts;
@@ -29,9 +29,9 @@ struct Part<'t> {
 /// What is to be done with the coefficients after the first: by the samples that a block becomes.
 enum Rest<'t> {
     One(&'t Table<{ 1 << SKIP_BITS }>),
-    Two(&'t Table<{ 1 << AC_BITS }>, Box<Weights>),
-    Four(&'t Table<{ 1 << AC_BITS }>, Box<Steps>),
-    Eight(&'t Table<{ 1 << AC_BITS }>, Box<Steps>),
+    Two(RestTables<'t>, Box<Weights>),
+    Four(RestTables<'t>, Box<Steps>),
+    Eight(RestTables<'t>, Box<Steps>),
 }
 
 /// Decodes the scans, of which `scan` is the first, into a plane of samples per channel.
@@ -79,9 +79,9 @@ fn decode_scan(
         let blocks = layout.blocks[part.channel];
         let rest = match blocks.samples {
             1 => Rest::One(ac.skip()),
-            2 => Rest::Two(ac.ac(), Box::new(Weights::new(&quant))),
-            4 => Rest::Four(ac.ac(), Box::new(Steps::new(&quant))),
-            _ => Rest::Eight(ac.ac(), Box::new(Steps::new(&quant))),
+            2 => Rest::Two(RestTables::of(ac), Box::new(Weights::new(&quant))),
+            4 => Rest::Four(RestTables::of(ac), Box::new(Steps::new(&quant))),
+            _ => Rest::Eight(RestTables::of(ac), Box::new(Steps::new(&quant))),
         };
         let plane = vec![0; blocks.count() * blocks.samples * blocks.samples];
         let step = i32::from(quant[0]);
@@ -149,12 +149,12 @@ impl Part<'_> {
                     Rest::Four(table, steps) => {
                         let mut block = [0; 64];
                         (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
-                            steps.set(&mut block, place, number);
+                            steps.add(&mut block, place, number);
                         })?;
                         let samples = if end == 1 {
                             [[mean; 4]; 4]
                         } else {
-                            steps.set(&mut block, 0, i32::from(self.last));
+                            steps.add(&mut block, 0, i32::from(self.last));
                             four_by_four(&block, end)
                         };
                         put(&mut self.plane, stride, row, column, &samples);
@@ -162,12 +162,12 @@ impl Part<'_> {
                     Rest::Eight(table, steps) => {
                         let mut block = [0; 64];
                         (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
-                            steps.set(&mut block, place, number);
+                            steps.add(&mut block, place, number);
                         })?;
                         let samples = if end == 1 {
                             [[mean; 8]; 8]
                         } else {
-                            steps.set(&mut block, 0, i32::from(self.last));
+                            steps.add(&mut block, 0, i32::from(self.last));
                             eight_by_eight(&block, end)
                         };
                         put(&mut self.plane, stride, row, column, &samples);
@@ -182,8 +182,8 @@ impl Part<'_> {
 /// Writes the samples of a block into the plane.
 #[inline(always)]
 pub(crate) fn put<const N: usize>(plane: &mut [u8], stride: usize, row: usize, column: usize, samples: &[[u8; N]; N]) {
-    let plane = &mut plane[N * row * stride..][..N * stride];
-    for (line, samples) in plane.chunks_exact_mut(stride).zip(samples) {
-        line[N * column..][..N].copy_from_slice(samples);
+    let first = N * (row * stride + column);
+    for (line, samples) in samples.iter().enumerate() {
+        plane[first + line * stride..][..N].copy_from_slice(samples);
     }
 }

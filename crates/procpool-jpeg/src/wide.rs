@@ -18,11 +18,12 @@ impl Steps {
         Self(std::array::from_fn(|place| (ZIGZAG[place], i32::from(quant[place]))))
     }
 
-    /// Sets the coefficient at a place of the zig-zag, 0 to 63.
+    /// Adds to the coefficient at a place of the zig-zag, 0 to 63.
     #[inline(always)]
-    pub(crate) fn set(&self, block: &mut Block, place: usize, coefficient: i32) {
+    pub(crate) fn add(&self, block: &mut Block, place: usize, coefficient: i32) {
         let (natural, step) = self.0[place];
-        block[usize::from(natural & 63)] = coefficient.wrapping_mul(step);
+        let number = &mut block[usize::from(natural & 63)];
+        *number = number.wrapping_add(coefficient.wrapping_mul(step));
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
         let steps = Steps::new(&[7; 64]);
         let mut block = [0; 64];
         for place in 0..10 {
-            steps.set(&mut block, place, 29 - 11 * place as i32);
+            steps.add(&mut block, place, 29 - 11 * place as i32);
             assert_eq!(four_by_four(&block, place + 1), four_by_four(&block, 64));
             assert_eq!(eight_by_eight(&block, place + 1), eight_by_eight(&block, 64));
         }
@@ -136,7 +137,7 @@ mod tests {
         let steps = Steps::new(&[u16::MAX; 64]);
         for value in [i32::from(i16::MIN), i32::from(i16::MAX)] {
             let mut block = [0; 64];
-            (0..64).for_each(|place| steps.set(&mut block, place, value));
+            (0..64).for_each(|place| steps.add(&mut block, place, value));
             four_by_four(&block, 64);
             eight_by_eight(&block, 64);
         }
