@@ -83,7 +83,8 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
         many: "pictures",
         done: "read",
         lines_are_results: false,
-        place: Some(names::show(&plan.output)),
+        // Not so of a run that is stopped.
+        place: None,
     };
     let report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
@@ -231,7 +232,7 @@ impl Run<'_> {
             Record::default().with("made_by", MADE_BY).and(merge.summary()).with("options", json!(options(plan)));
         let text = serde_json::to_string_pretty(&about).unwrap_or_default() + "\n";
         outputs::write(&Output::new(&root, Path::new(ABOUT)), text.as_bytes())?;
-        let set = Set { lines: lines(&merge, classes), record: merge.summary() };
+        let set = Set { lines: lines(&merge, classes, &plan.output), record: merge.summary() };
         drop(merge);
         tree.keep(plan.replace)?;
         Ok(set)
@@ -305,12 +306,13 @@ impl Run<'_> {
 }
 
 /// What people are told of a set.
-fn lines(merge: &Merge<'_>, classes: &[String]) -> Vec<String> {
+fn lines(merge: &Merge<'_>, classes: &[String], output: &Path) -> Vec<String> {
     let of_splits: Vec<String> =
         merge.of_splits().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
     let classes = if classes.len() == 1 { "1 class".to_owned() } else { format!("{} classes", classes.len()) };
     let pictures = if merge.len() == 1 { "1 picture".to_owned() } else { format!("{} pictures", merge.len()) };
-    let mut lines = vec![format!("{pictures} of {classes}: {}", of_splits.join(", "))];
+    let place = names::show(output);
+    let mut lines = vec![format!("{pictures} of {classes} saved in {place}: {}", of_splits.join(", "))];
     if !merge.dropped().is_empty() {
         let dropped: Vec<String> =
             merge.dropped().iter().map(|(reason, count)| format!("{count} {}", reason.phrase())).collect();
