@@ -357,8 +357,10 @@ Examples:
 The columns and their types come from the beginning of every file; where files
 disagree a column becomes as wide as it must, at last text. A value that still
 does not fit is left out and recorded in OUTPUT.misfits.jsonl. A file that cannot
-be read to its end gives no records; the others are done. The output is there
-whole or not at all, and the same whatever -j and --chunk are.")]
+be read to its end, or is changed meanwhile, gives no records; the others are
+done. Memory is bounded whatever the size of a file, packed or not; a record may
+have 16 MiB. The output is there whole or not at all, and the same whatever -j
+and --chunk are.")]
 pub(crate) struct TableArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
@@ -422,7 +424,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     pub misfits: Option<PathBuf>,
 
-    /// How much of the inputs makes a row group of Parquet or a batch of Arrow
+    /// How much of the inputs, unpacked, makes a row group of Parquet or a batch of Arrow
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub row_group: u64,
 

@@ -91,7 +91,12 @@ fn separated_values_and_their_accidents() {
     assert_eq!(read(&place, "out.jsonl"), expected);
     let lines = "in/a.csv: 5 records\nin/b.tsv: 1 record\nin/c.csv: 1 record\nin/empty.csv: 0 records\n7 records in 6 columns\n";
     assert_eq!(ran.stdout, lines);
-    assert_eq!(ran.summary(), ["4 files read", "1 value left out, which did not fit: see out.jsonl.misfits.jsonl"]);
+    let summary = [
+        "4 files read",
+        "1 value left out, which did not fit: see out.jsonl.misfits.jsonl",
+        "  field 4: 1 without a column",
+    ];
+    assert_eq!(ran.summary(), summary);
     let misfit = r#"{"input":"in/a.csv","record":5,"column":"field 4","why":"no-column","value":"more"}"#;
     assert_eq!(read(&place, "out.jsonl.misfits.jsonl"), format!("{misfit}\n"));
     assert_eq!(ran.code, 0);
@@ -174,6 +179,14 @@ fn values_that_do_not_fit_are_recorded() {
         assert_eq!(read(&place, "out.csv.misfits.jsonl"), misfits);
         assert!(read(&place, "out.csv").contains("\n899,899\n900,\n901,901\n"));
     }
+    let ran = table(&place, &["a.csv", "b.jsonl", "-o", "out.csv", "--sample", "1000", "--json"]);
+    let last: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().expect("a line")).expect("JSON");
+    let figures = serde_json::json!([
+        {"column": "id", "why": "type", "values": 1},
+        {"column": "new", "why": "no-column", "values": 1},
+        {"column": "value", "why": "type", "values": 1},
+    ]);
+    assert_eq!((&last["misfits"], &last["misfits_by_column"]), (&3.into(), &figures), "{ran:?}");
     // With all of it looked at everything fits.
     assert_eq!(
         table(&place, &["a.csv", "b.jsonl", "-o", "out.csv", "--sample", "all", "--misfits", "m.jsonl"]).code,
@@ -337,6 +350,120 @@ fn packed_files_are_read_as_they_are() {
     assert_eq!(table(&place, &["a.csv", "-o", "one.jsonl", "--row-group", "500"]).code, 0);
     assert_eq!(table(&place, &["a.csv", "b.csv.gz", "c.csv.zst", "-o", "three.jsonl", "--row-group", "500"]).code, 0);
     assert_eq!(read(&place, "three.jsonl"), read(&place, "one.jsonl").repeat(3));
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("pack");
+    encoder.finish().expect("pack")
+}
+
+#[test]
+fn a_packed_file_has_the_groups_of_rows_that_it_has_unpacked() {
+    let place = Place::new();
+    let mut chance = Chance(17);
+    for (name, text) in [("a.csv", csv(&mut chance, 300)), ("b.jsonl", json_lines(&mut chance, 300))] {
+        place.write(format!("plain/{name}"), &text);
+        place.write(format!("gz/{name}.gz"), gzip(text.as_bytes()));
+        place.write(format!("zst/{name}.zst"), zstd::encode_all(text.as_bytes(), 1).expect("pack"));
+    }
+    for format in ["parquet", "arrow", "csv", "jsonl"] {
+        let make = |folder: &str, jobs: &str, chunk: &str| {
+            let output = format!("{folder}.{format}");
+            let args = [folder, "-o", &output, "--row-group", "3333", "--sample", "900", "-j", jobs, "--chunk", chunk];
+            let ran = table(&place, &args);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let misfits = read(&place, &format!("{output}.misfits.jsonl")).replace(&format!("{folder}/"), "");
+            let names = misfits.replace(".gz\"", "\"").replace(".zst\"", "\"");
+            (fs::read(place.path(&output)).expect("output"), names)
+        };
+        let plain = make("plain", "2", "1");
+        assert!(!plain.1.is_empty());
+        for (folder, jobs, chunk) in [("gz", "1", "1G"), ("gz", "2", "1"), ("zst", "2", "4000")] {
+            assert!(make(folder, jobs, chunk) == plain, "{format} out of {folder} with --chunk {chunk}");
+        }
+    }
+}
+
+#[test]
+fn a_packed_file_or_a_document_that_fails_at_its_end_gives_nothing() {
+    let place = Place::new();
+    let good = "{\"a\":1,\"b\":\"x\"}\n".repeat(200);
+    place.write("a.jsonl", "{\"a\":2,\"b\":\"first\"}\n");
+    place.write("b.jsonl.gz", gzip(format!("{good}{{\"a\":").as_bytes()));
+    place.write("c.json.gz", gzip(format!("[{}", good.replace('\n', ",")).as_bytes()));
+    place.write("d.jsonl.gz", gzip(b"{\"a\":3,\"b\":4}\n"));
+    place.write("e.jsonl", "{\"a\":5,\"b\":\"last\"}\n");
+    for group in ["100", "1000", "1M"] {
+        let ran = table(&place, &[".", "-o", "out.csv", "--row-group", group]);
+        let failures = [
+            "b.jsonl.gz: is not JSON: expected a value (at byte 3205)",
+            "c.json.gz: is not JSON: expected a value (at byte 3201)",
+        ];
+        assert_eq!(ran.failures(), failures);
+        assert_eq!(read(&place, "out.csv"), "a,b\n2,first\n3,4\n5,last\n", "{group}");
+        fs::remove_file(place.path("out.csv")).expect("remove");
+    }
+}
+
+#[test]
+fn memory_is_bounded_whatever_comes_out_of_a_packed_file() {
+    let place = Place::new();
+    // 320 MiB each, out of members and frames of 1 MiB.
+    let block = |record: &str| record.repeat((1 << 20) / record.len());
+    let (lines, elements) = (block("1,\"some words\",2.5\n"), block("{\"id\":1,\"note\":\"some words\"},"));
+    let packed = gzip(lines.as_bytes()).repeat(320);
+    place.write("a.csv.gz", [gzip(b"id,note,price\n"), packed].concat());
+    let frame = |text: &str| zstd::encode_all(text.as_bytes(), 1).expect("pack");
+    let packed = [frame("{\"meta\":[[]],\"items\":["), frame(&elements).repeat(320), frame("{}]}")].concat();
+    place.write("b.json.zst", packed);
+    let ran = table(&place, &[".", "-o", "out.parquet", "--record", "items", "--memory", "160MiB", "-j", "2"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let rows = |text: &str, record: &str| 320 * text.matches(record).count();
+    let (a, b) = (rows(&lines, "\n"), rows(&elements, "{") + 1);
+    let last = format!("a.csv.gz: {a} records\nb.json.zst: {b} records\n{} records in 3 columns\n", a + b);
+    assert_eq!(ran.stdout, last);
+    let reader = SerializedFileReader::new(File::open(place.path("out.parquet")).expect("output")).expect("Parquet");
+    assert_eq!(reader.metadata().file_metadata().num_rows(), (a + b) as i64);
+    assert!(reader.metadata().num_row_groups() >= 2 * 320 / 8);
+    assert_eq!(place.listing("."), ["a.csv.gz", "b.json.zst", "out.parquet"]);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_gives_nothing() {
+    let place = Place::new();
+    let path = place.write("a.json.gz", gzip(format!("[{}1]", "1,".repeat(20_000_000)).as_bytes()));
+    place.write("b.json", "[2]");
+    let running = place.start(&["table", ".", "-o", "out.csv", "-j", "1"]);
+    running.worker_reading(&path);
+    fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(b"more")).expect("append");
+    let ran = running.finish();
+    let message = "a.json.gz: was changed after it was looked at; try again when nobody writes to it";
+    assert_eq!((ran.code, ran.failures()), (1, vec![message]));
+    assert_eq!(read(&place, "out.csv"), "value\n2\n");
+}
+
+#[test]
+fn a_picked_column_for_which_nothing_is_seen_is_told() {
+    let place = Place::new();
+    place.write("a.jsonl", "{\"id\":1,\"user\":{\"name\":\"Ann\"}}\n");
+    let args = ["a.jsonl", "-o", "out.csv", "--columns", "id,who=user.nane,x"];
+    let ran = table(&place, &args);
+    let lines: Vec<&str> = ran.stderr.lines().take(2).collect();
+    let expected = [
+        "procpool: no record that was looked at has user.nane, for the column who; did you mean user.name?",
+        "procpool: no record that was looked at has x; there is id, user.name",
+    ];
+    assert_eq!((ran.code, lines.as_slice()), (0, &expected[..]));
+    assert_eq!(read(&place, "out.csv"), "id,who,x\n1,,\n");
+    let ran = table(&place, &[&args[..], &["--json"]].concat());
+    let last: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().expect("a line")).expect("JSON");
+    let unseen = serde_json::json!([
+        {"column": "who", "path": "user.nane", "nearest": ["user.name"]},
+        {"column": "x", "path": "x", "nearest": ["id", "user.name"]},
+    ]);
+    assert_eq!((&last["unseen_columns"], ran.stderr.as_str()), (&unseen, ""));
+    assert_eq!(table(&place, &["a.jsonl", "-o", "out.csv", "--columns", "id,user.name", "--quiet"]).stderr, "");
 }
 
 #[test]

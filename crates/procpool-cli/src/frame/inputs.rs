@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::failure::{Cause, JobError, reason};
@@ -44,7 +45,7 @@ pub(crate) struct Input {
 }
 
 /// What a file is recognised by as the same as before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// Length in bytes.
     pub size: u64,

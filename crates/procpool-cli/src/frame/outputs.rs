@@ -258,6 +258,36 @@ impl Drop for Pending {
     }
 }
 
+/// A file for a while, beside `target`: it never has a name that lasts, and is gone when nobody holds it open any more.
+pub(crate) fn scratch(target: &Output) -> Result<File, JobError> {
+    scratch_with(target, true).map_err(|error| unwritable(target, &error))
+}
+
+fn scratch_with(target: &Output, anonymous: bool) -> io::Result<File> {
+    let folder = target.folder.open(true)?;
+    if anonymous {
+        // With EXCL it cannot get a name later either.
+        let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(&folder, c".", flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => return Ok(File::from(file)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    loop {
+        let name = temporary_name()?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(&folder, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
+            Err(Errno::EXIST) => {}
+            file => {
+                let file = File::from(file?);
+                rustix::fs::unlinkat(&folder, name.as_str(), AtFlags::empty())?;
+                return Ok(file);
+            }
+        }
+    }
+}
+
 fn write_in(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], anonymous: bool) -> io::Result<()> {
     if anonymous {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
@@ -428,6 +458,18 @@ mod tests {
                 assert_eq!(fs::read_to_string(target.path()).expect("output"), whole);
                 assert_eq!(listing(root.path()), ["x"]);
             }
+        }
+    }
+
+    #[test]
+    fn a_scratch_file_has_no_name() {
+        for anonymous in [true, false] {
+            let root = tempfile::tempdir().expect("temporary folder");
+            let target = Output::new(&Root::new(root.path()), Path::new("x"));
+            let mut file = scratch_with(&target, anonymous).expect("scratch file");
+            file.write_all(b"for a while").expect("write");
+            assert_eq!(listing(root.path()), [""; 0]);
+            assert_eq!(file.metadata().expect("metadata").len(), 11);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
@@ -224,6 +225,23 @@ fn damage(message: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, Damage(message.into()))
 }
 
+/// How long a packed file says that its contents are. It need not be true, nor all of it: gzip says it of its last member, in 32
+/// bits, and zstd of its first frame, if at all.
+pub(crate) fn promised_len(file: &File, packing: Packing) -> Option<u64> {
+    let mut head = [0; 18];
+    let len = file.metadata().ok()?.len();
+    let known = head.len().min(usize::try_from(len).ok()?);
+    file.read_exact_at(&mut head[..known], 0).ok()?;
+    match Packing::by_content(&head[..known]).filter(|found| *found == packing)? {
+        Packing::Gzip => {
+            let mut last = [0; 4];
+            file.read_exact_at(&mut last, len.checked_sub(4)?).ok()?;
+            Some(u64::from(u32::from_le_bytes(last)))
+        }
+        Packing::Zstd => zstd::zstd_safe::get_frame_content_size(&head[..known]).ok().flatten(),
+    }
+}
+
 /// The failure of an input whose [`Contents`] could not be read to the end.
 pub(crate) fn read_failure(error: &io::Error) -> JobError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
@@ -289,6 +307,22 @@ mod tests {
         }
         let padded = [gzip(b"a"), vec![0; 100_000], gzip(b"b"), vec![0; 512]].concat();
         assert_eq!(read(&padded, Some(Packing::Gzip)), Ok(b"ab".to_vec()));
+    }
+
+    #[test]
+    fn packed_files_say_how_long_they_are() {
+        let promised = |bytes: &[u8], packing| {
+            let mut file = tempfile::tempfile().expect("file");
+            file.write_all(bytes).expect("write");
+            promised_len(&file, packing)
+        };
+        let text = b"0123456789\n".repeat(50_000);
+        assert_eq!(promised(&gzip(&text), Packing::Gzip), Some(550_000));
+        assert_eq!(promised(&zstd::bulk::compress(&text, 3).expect("pack"), Packing::Zstd), Some(550_000));
+        assert_eq!(promised(&zstd(&text), Packing::Zstd), None);
+        assert_eq!(promised(&text, Packing::Gzip), None);
+        assert_eq!(promised(b"\x1f\x8b\x08", Packing::Gzip), None);
+        assert_eq!(promised(b"", Packing::Zstd), None);
     }
 
     #[test]

@@ -137,6 +137,28 @@ impl Column {
         }
     }
 
+    /// Takes away the values from `rows` on.
+    fn split_off(&mut self, rows: usize) -> Column {
+        let rows = rows.min(self.valid.len());
+        let valid = self.valid.split_off(rows);
+        let data = match &mut self.data {
+            Data::Bool(values) => Data::Bool(values.split_off(rows)),
+            Data::Int(values) => Data::Int(values.split_off(rows)),
+            Data::Float(values) => Data::Float(values.split_off(rows)),
+            Data::Date(values) => Data::Date(values.split_off(rows)),
+            Data::Time(values) => Data::Time(values.split_off(rows)),
+            Data::Instant(values) => Data::Instant(values.split_off(rows)),
+            Data::Text(ends, bytes) => {
+                let begin = ends[rows];
+                let mut taken = ends.split_off(rows + 1);
+                taken.iter_mut().for_each(|end| *end -= begin);
+                taken.insert(0, 0);
+                Data::Text(taken, bytes.split_off(begin as usize))
+            }
+        };
+        Column { data, valid }
+    }
+
     fn into_array(self) -> Result<ArrayRef, String> {
         let nulls = if self.valid.iter().all(|&valid| valid) { None } else { Some(NullBuffer::from(self.valid)) };
         Ok(match self.data {
@@ -227,6 +249,16 @@ impl Columns {
             column.truncate(rows);
         }
         self.rows = self.rows.min(rows);
+    }
+
+    /// Takes away the rows from `rows` on.
+    pub(crate) fn split_off(&mut self, rows: usize) -> Columns {
+        let taken = Columns {
+            columns: self.columns.iter_mut().map(|column| column.split_off(rows)).collect(),
+            rows: self.rows.saturating_sub(rows),
+        };
+        self.rows = self.rows.min(rows);
+        taken
     }
 
     /// The rows as a batch.
@@ -327,6 +359,17 @@ mod tests {
         assert_eq!(show(1, 0), None);
         assert_eq!(show(2, 0), Some((Type::Float, "1.0".into())));
         assert_eq!((show(0, 1), show(1, 1), show(2, 1)), (None, Some((Type::Text, String::new())), None));
+        let mut behind = columns.split_off(1);
+        let mut text = Vec::new();
+        assert_eq!((columns.rows(), behind.rows()), (1, 1));
+        assert_eq!((behind.show(0, 0, &mut text), behind.show(1, 0, &mut text)), (None, Some(Type::Text)));
+        let fill = |columns: &mut Columns, word: &[u8]| {
+            assert_eq!(columns.text(1, word, false), Ok(()));
+            columns.end_row();
+        };
+        fill(&mut behind, b"more");
+        assert_eq!((behind.show(1, 1, &mut text), text.as_slice()), (Some(Type::Text), &b"more"[..]));
+        fill(&mut columns, b"other");
         let schema = arrow_schema([("a", Type::Int), ("b", Type::Text), ("c", Type::Float)]);
         let batch = columns.into_batch(&schema).expect("batch");
         assert_eq!((batch.num_rows(), batch.num_columns(), batch.column(0).null_count()), (2, 3, 1));

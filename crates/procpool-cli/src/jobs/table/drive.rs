@@ -1,5 +1,6 @@
 //! The run of a table: from the inputs to the output in its place.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +9,12 @@ use procpool::Pool;
 
 use super::feed::{Input, Stopped, look_at};
 use super::layout::{self, Sized};
-use super::misfits::Misfits;
+use super::misfits::{self, Misfits};
 use super::plan::{Column, Spec, Syntax};
 use super::results::{Results, count};
 use super::sample::{Look, Seen};
 use super::stitch::{Ended, Stitch};
+use super::unseen::{Unseen, unseen};
 use super::value::Type;
 use super::{TablePlan, merge, syntax_by_name};
 use crate::frame::bar::Bar;
@@ -78,7 +80,7 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
     }));
     let results = Results::new(report, Arc::clone(&stream), inputs.len());
     let json_or_quiet = context.style.json || context.style.quiet;
-    let mut run = Run { plan, pool: &pool, interrupts, inputs, results, json_or_quiet };
+    let mut run = Run { plan, pool: &pool, interrupts, inputs, results, json_or_quiet, unseen: Vec::new() };
     let ended = run.all(&output, &misfits_path, &writing);
     if interrupts.aborting() {
         interrupts.wait_for_exit();
@@ -147,7 +149,8 @@ fn find(plan: &TablePlan, misfits: &Path, context: &Context) -> (Vec<Input>, boo
     if super::super::nothing_found(&found, &plan.inputs, "files of CSV, JSON or XML", plan.recursive) {
         return (Vec::new(), true);
     }
-    let unseen = || Seen { syntax: Syntax::Csv { separator: 0 }, places: Vec::new(), columns: Vec::new() };
+    let unseen =
+        || Seen { syntax: Syntax::Csv { separator: 0 }, places: Vec::new(), columns: Vec::new(), promised: None };
     let file = |found: inputs::Found| {
         let (path, len, seen) = match found {
             Ok(input) if is_written(&input.ids) => {
@@ -157,7 +160,7 @@ fn find(plan: &TablePlan, misfits: &Path, context: &Context) -> (Vec<Input>, boo
             Ok(input) => (input.path, input.len, Ok(unseen())),
             Err((path, error)) => (path, 0, Err(error)),
         };
-        Input { path, len, seen, fields: Vec::new() }
+        Input { path, len, seen, fields: Vec::new(), stamp: Cell::default() }
     };
     (found.into_iter().map(file).collect(), false)
 }
@@ -167,6 +170,7 @@ struct Table {
     rows: u64,
     columns: Vec<Column>,
     misfits: u64,
+    misfit_counts: misfits::Counts,
     misfits_path: PathBuf,
 }
 
@@ -177,6 +181,7 @@ struct Run<'a> {
     inputs: Vec<Input>,
     results: Results,
     json_or_quiet: bool,
+    unseen: Vec<Unseen>,
 }
 
 impl Run<'_> {
@@ -194,7 +199,7 @@ impl Run<'_> {
         let sized = |(number, input): (usize, &Input)| {
             input.seen.is_ok().then(|| Sized {
                 file: number,
-                len: input.len,
+                len: input.unpacked_len(),
                 divisible: input.divisible(),
                 open: input.travels_open(),
             })
@@ -204,15 +209,16 @@ impl Run<'_> {
         let misfits = Misfits::new(output_at(misfits), self.plan.misfits.is_some(), &spec.columns);
         let pending = Pending::begin(output)?;
         let (pool, results) = ((self.pool, self.interrupts), &mut self.results);
-        let mut stitch = Stitch::begin(pool, (&spec, &self.inputs), results, (&pending, output.path()), misfits)?;
+        let mut stitch = Stitch::begin(pool, (&spec, &self.inputs), results, (&pending, output), misfits)?;
         stitch.read(&groups, &tasks)?;
         let Stitch { mut sink, mut misfits, .. } = stitch;
         sink.finish().map_err(|error| pending.failure(&error))?;
         let (rows, count, misfits_path) = (sink.rows(), misfits.count(), misfits.path().to_owned());
+        let misfit_counts = misfits.counts().clone();
         let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
         misfits.keep()?;
         pending.keep()?;
-        Ok(Table { rows, columns: spec.columns, misfits: count, misfits_path })
+        Ok(Table { rows, columns: spec.columns, misfits: count, misfit_counts, misfits_path })
     }
 
     /// Finds out what there is to read, and what the table looks like.
@@ -226,6 +232,7 @@ impl Run<'_> {
             picked: plan.picks.is_some(),
             no_header: plan.no_header,
             format: plan.format,
+            row_group: plan.row_group,
         };
         match &plan.record {
             Some(record) => {
@@ -246,6 +253,13 @@ impl Run<'_> {
         let seen = self.inputs.iter().filter_map(|input| input.seen.as_ref().ok());
         let usage = |message: String| Ended::Refused(message, exit::USAGE);
         spec.columns = merge::columns(seen, plan.picks.as_deref()).map_err(usage)?;
+        let seen = self.inputs.iter().filter_map(|input| input.seen.as_ref().ok());
+        self.unseen = unseen(seen, plan.picks.as_deref().unwrap_or_default());
+        if !self.json_or_quiet {
+            for unseen in &self.unseen {
+                self.results.report.note(&format!("procpool: {}", names::show_message(&unseen.line())));
+            }
+        }
         let by_path = merge::by_path(&spec.columns);
         for input in &mut self.inputs {
             input.find_fields(&by_path);
@@ -285,11 +299,20 @@ impl Run<'_> {
                     .iter()
                     .map(|column| serde_json::json!({"name": column.name, "type": column.kind.name()}))
                     .collect();
+                let unseen: Vec<serde_json::Value> = self
+                    .unseen
+                    .iter()
+                    .map(|unseen| {
+                        serde_json::json!({"column": unseen.column, "path": unseen.path, "nearest": unseen.nearest})
+                    })
+                    .collect();
                 let record = Record::default()
                     .with_path("output", &self.plan.output)
                     .with("records", table.rows)
                     .with("columns", columns)
                     .with("misfits", table.misfits)
+                    .with("misfits_by_column", misfits::record(&table.misfit_counts))
+                    .with("unseen_columns", unseen)
                     .and(record);
                 let width = table.columns.len() as u64;
                 results.report.total(Some(&format!(
@@ -302,6 +325,9 @@ impl Run<'_> {
                     let place = names::show(&table.misfits_path);
                     let what = count(table.misfits, "value");
                     results.report.note(&format!("{what} left out, which did not fit: see {place}"));
+                    for line in misfits::lines(&table.misfit_counts, table.misfits) {
+                        results.report.note(&line);
+                    }
                 }
                 Ok(if results.any_failed() { exit::FAILED } else { exit::DONE })
             }

@@ -1,10 +1,12 @@
 //! The files of a run, and how they are handed to the pool.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use procpool::{Kind, Pool};
+use procpool::{Kind, Pool, SharedFile};
 
 use super::layout::Slice;
 use super::merge;
@@ -12,11 +14,14 @@ use super::plan::{Content, GroupMade, MAX_OPEN, Pack, Part, SMALL, Spec, Syntax,
 use super::sample::{Glance, Look, LookTask, Seen, look};
 use super::work::shape;
 use super::{TablePlan, syntax_by_name};
-use crate::frame::failure::JobError;
-use crate::frame::inputs;
+use crate::frame::failure::{Cause, JobError};
+use crate::frame::inputs::{self, Stamp};
 use crate::frame::interrupt::Interrupts;
 use crate::frame::names;
 use crate::frame::reader::Packing;
+
+/// No file is believed to be longer.
+const MOST_PROMISED: u64 = 1 << 48;
 
 /// One input.
 pub(crate) struct Input {
@@ -28,6 +33,8 @@ pub(crate) struct Input {
     pub seen: Result<Seen, JobError>,
     /// The column of each of its fields.
     pub fields: Vec<Option<u32>>,
+    /// What it was when it was looked at first.
+    pub stamp: Cell<Option<Stamp>>,
 }
 
 impl Input {
@@ -46,19 +53,45 @@ impl Input {
         self.len > SMALL || self.packing().is_some()
     }
 
+    /// Whether it may give more than what can be returned at once: how much is packed is not known before, and a large document
+    /// cannot be cut.
+    pub(crate) fn may_overflow(&self, spec: &Spec) -> bool {
+        self.packing().is_some() || (self.len > spec.whole() && !self.divisible())
+    }
+
+    /// How much is to be read of it, as far as that is known. What a file promises is not always true, but always the same.
+    pub(crate) fn unpacked_len(&self) -> u64 {
+        let promised = self.seen.as_ref().ok().and_then(|seen| seen.promised).unwrap_or(0);
+        self.len.max(promised.min(MOST_PROMISED))
+    }
+
+    /// Opens it, as long as it is what it was.
+    fn open(&self) -> Result<File, JobError> {
+        let file = inputs::open(&self.path)?;
+        let now = Stamp::of(&file.metadata().map_err(|error| JobError::unreadable(&error))?);
+        match self.stamp.replace(Some(now)) {
+            Some(then) if then != now => {
+                self.stamp.set(Some(then));
+                Err(changed())
+            }
+            _ => Ok(file),
+        }
+    }
+
     /// A part of it, ready to travel.
     pub(crate) fn part(&self, slice: &Slice, exact: bool) -> Result<Part, JobError> {
         let seen = self.seen.as_ref().map_err(Clone::clone)?;
-        let mut file = inputs::open(&self.path)?;
+        let mut file = self.open()?;
         let mut bytes = Vec::new();
         if !self.travels_open() {
             bytes.reserve_exact(self.len as usize + 1);
             (&mut file).take(SMALL + 1).read_to_end(&mut bytes).map_err(|error| JobError::unreadable(&error))?;
+            if bytes.len() as u64 != self.len {
+                return Err(changed());
+            }
         }
-        // It may have grown.
-        let small = !self.travels_open() && bytes.len() as u64 <= SMALL;
         Ok(Part {
-            content: if small { Content::Bytes(bytes) } else { Content::File(file.into()) },
+            content: if self.travels_open() { Content::File(file.into()) } else { Content::Bytes(bytes) },
             name: names::show(&self.path),
             syntax: seen.syntax,
             packing: self.packing(),
@@ -66,6 +99,7 @@ impl Input {
             from: slice.from,
             to: slice.to,
             exact: exact || slice.from == 0,
+            stamp: self.stamp.get(),
         })
     }
 
@@ -103,7 +137,7 @@ pub(crate) fn look_at(
     };
     let glance = |input: &Input| {
         let syntax = plan.syntax.or_else(|| syntax_by_name(&input.path));
-        Ok::<_, JobError>(Glance { file: inputs::open(&input.path)?.into(), packing: input.packing(), syntax })
+        Ok::<_, JobError>(Glance { file: input.open()?.into(), packing: input.packing(), syntax })
     };
     // What opens is sent; what does not is known already.
     let opened = std::cell::RefCell::new(std::collections::VecDeque::new());
@@ -153,14 +187,22 @@ pub(crate) fn look_at(
         return Err(Stopped);
     }
     for (number, seen) in found {
-        inputs[number].seen = seen;
+        let input = &mut inputs[number];
+        input.seen = seen;
+        // From now on it must stay as it is.
+        input.len = input.stamp.get().map_or(input.len, |stamp| stamp.size);
     }
     Ok(())
 }
 
+/// A file is not what it was when it was looked at.
+pub(crate) fn changed() -> JobError {
+    JobError::new(Cause::Unreadable, "was changed after it was looked at; try again when nobody writes to it")
+}
+
 /// A worker's answer has another shape than its task.
 pub(crate) fn breach() -> JobError {
-    JobError::new(crate::frame::failure::Cause::Pool, "a worker has answered something else than it was asked")
+    JobError::new(Cause::Pool, "a worker has answered something else than it was asked")
 }
 
 /// What is wrong with a task as a whole.
@@ -182,12 +224,23 @@ pub(crate) fn outcome(outcome: procpool::Result<Result<Vec<GroupMade>, JobError>
 }
 
 /// Reads one group at once.
-pub(crate) fn read_now(pool: &Pool, spec: &Spec, parts: Vec<Part>) -> Result<GroupMade, Failed> {
+pub(crate) fn read_now(
+    pool: &Pool,
+    spec: &Spec,
+    parts: Vec<Part>,
+    scratch: Option<SharedFile>,
+) -> Result<GroupMade, Failed> {
     let expected = parts.len();
-    let task = Task { spec: spec.clone(), groups: vec![parts] };
+    let task = Task { spec: spec.clone(), groups: vec![parts], scratch };
     let mut made = outcome(pool.submit(shape, task).and_then(|future| future.wait()))?;
     match made.pop() {
-        Some(group) if made.is_empty() && group.parts.len() == expected => Ok(group),
+        Some(group) if made.is_empty() && group.parts.len() == expected && adds_up(&group) => Ok(group),
         _ => Err(Failed::With(breach())),
     }
+}
+
+/// Whether the parts of a group have as many records as its groups of rows have rows.
+pub(crate) fn adds_up(made: &GroupMade) -> bool {
+    let records: u128 = made.parts.iter().map(|part| u128::from(part.records)).sum();
+    records == made.rows.iter().map(|rows| u128::from(rows.rows)).sum()
 }

@@ -11,8 +11,17 @@ use super::value::Type;
 pub(crate) type Pick = (String, String);
 
 /// How the steps of a path are joined in the name of a column.
-fn joint(syntax: Syntax) -> &'static str {
+pub(crate) fn joint(syntax: Syntax) -> &'static str {
     if syntax == Syntax::Xml { "/" } else { "." }
+}
+
+/// Where the values of a picked column may be: in a field of that name, a member of a member, an element of an element.
+pub(crate) fn places(place: &str) -> Vec<Path> {
+    let dots: Path = place.split('.').map(str::to_owned).collect();
+    let slashes: Path = place.trim_matches('/').split('/').map(str::to_owned).collect();
+    let mut paths = vec![vec![place.to_owned()], dots, slashes];
+    paths.dedup();
+    paths
 }
 
 /// All columns: the picked ones, or every one of any file, in the order in which they first appear.
@@ -21,12 +30,7 @@ pub(crate) fn columns<'a>(seen: impl Iterator<Item = &'a Seen>, picks: Option<&[
     let mut by_name: HashMap<String, usize> = HashMap::new();
     let mut by_path: HashMap<Path, Vec<usize>> = HashMap::new();
     for (name, place) in picks.unwrap_or_default() {
-        // A field of that name, a member of a member, an element of an element.
-        let whole = vec![place.clone()];
-        let dots: Path = place.split('.').map(str::to_owned).collect();
-        let slashes: Path = place.trim_matches('/').split('/').map(str::to_owned).collect();
-        let mut paths = vec![whole, dots, slashes];
-        paths.dedup();
+        let paths = places(place);
         for path in &paths {
             by_path.entry(path.clone()).or_default().push(columns.len());
         }
@@ -119,6 +123,7 @@ mod tests {
             syntax,
             places: places.iter().map(|&(at, count)| (path(at), count)).collect(),
             columns: columns.iter().map(|&(at, kind)| (path(at), kind)).collect(),
+            promised: None,
         }
     }
 

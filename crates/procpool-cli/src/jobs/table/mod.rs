@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use crate::frame::reader::{Packing, without_packing};
 use crate::frame::run::Context;
 
+mod build;
 mod columns;
 pub(crate) mod csv;
+mod document;
 mod drive;
 mod encode;
 mod feed;
@@ -30,7 +32,11 @@ mod results;
 mod sample;
 mod sink;
 mod stitch;
+#[cfg(test)]
+mod streams;
+mod unseen;
 mod value;
+mod window;
 mod work;
 mod xml;
 

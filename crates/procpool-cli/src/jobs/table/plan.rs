@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::records::{Misfit, Path};
 use super::value::Type;
 use crate::frame::failure::JobError;
+use crate::frame::inputs::Stamp;
 use crate::frame::reader::Packing;
 
 /// The longest record, in bytes. What is longer is taken for a quote or a line that does not end.
 pub(crate) const MAX_RECORD: usize = 16 << 20;
-/// The largest document of JSON or XML, and the most that a packed file may hold, in bytes: they are read as a whole.
-pub(crate) const MAX_DOCUMENT: u64 = 256 << 20;
+/// So many bytes show all marks that a text can begin with.
+pub(crate) const HEAD: u64 = 4;
+/// The most that is looked at of a file for its columns, in bytes: a sample is read as a whole.
+pub(crate) const MAX_SAMPLE: u64 = 256 << 20;
 
 /// What the output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +87,16 @@ pub(crate) struct Spec {
     pub no_header: bool,
     /// The output.
     pub format: OutFormat,
+    /// How much of a file, in bytes and unpacked, makes a group of rows.
+    pub row_group: u64,
+}
+
+impl Spec {
+    /// Up to this length in bytes a document of JSON or XML is read as a whole. No record of it can be too long, and it is no
+    /// more than one group of rows, unless these are a few bytes.
+    pub(crate) fn whole(&self) -> u64 {
+        self.row_group.clamp(HEAD, MAX_RECORD as u64)
+    }
 }
 
 /// A file, or what lies between two places of it.
@@ -105,6 +118,8 @@ pub(crate) struct Part {
     pub to: u64,
     /// A record begins at `from`. Otherwise a place where one seems to begin is looked for.
     pub exact: bool,
+    /// What the file was when it was looked at. If it is something else once it is read, it gives no records.
+    pub stamp: Option<Stamp>,
 }
 
 /// [`Packing`], to be sent.
@@ -141,6 +156,8 @@ pub(crate) struct Task {
     pub spec: Spec,
     /// The groups.
     pub groups: Vec<Vec<Part>>,
+    /// An empty file for what cannot be returned at once, if there may be so much.
+    pub scratch: Option<SharedFile>,
 }
 
 /// What became of a part.
@@ -156,19 +173,40 @@ pub(crate) struct PartMade {
     pub failed: Option<JobError>,
 }
 
-/// A group of rows, ready to be written.
+/// What became of a group of parts: mostly one group of rows, and several where a file has more than could be known.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct GroupMade {
     /// Its parts.
     pub parts: Vec<PartMade>,
+    /// The groups of rows, in order.
+    pub rows: Vec<RowsMade>,
+}
+
+/// A group of rows, ready to be written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RowsMade {
     /// How many rows it has.
     pub rows: u64,
     /// The bytes to be written.
-    pub bytes: Vec<u8>,
+    pub bytes: Held<Vec<u8>>,
     /// Where the columns lie in them, for Parquet.
     pub chunks: Vec<Chunk>,
-    /// What is not in it.
-    pub misfits: Vec<Misfit>,
+    /// What is not in it. In the scratch file there is a line of JSON for each.
+    pub misfits: Held<Vec<Misfit>>,
+}
+
+/// Something that was made, or where it lies.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Held<T> {
+    /// This.
+    Here(T),
+    /// So many bytes of the scratch file.
+    Scratch {
+        /// From here on.
+        at: u64,
+        /// So many.
+        len: u64,
+    },
 }
 
 /// A column of a group of rows in Parquet.

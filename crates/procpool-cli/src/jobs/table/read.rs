@@ -1,18 +1,15 @@
 //! Reads a part of a file into the columns of a group.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileExt;
-
-use super::columns::Columns;
+use super::build::Build;
 use super::csv::{self, Dialect};
 use super::json::{self, Scanner};
-use super::plan::{Content, MAX_DOCUMENT, MAX_RECORD, Part, PartMade, Spec, Syntax};
-use super::records::{Fill, Misfit, Tree};
-use super::xml;
+use super::plan::{Content, MAX_RECORD, Part, PartMade, Spec, Syntax};
+use super::records::{Fill, Tree, Why};
+use super::window::{STEP, Source, Window, check, refuse_utf16, text, too_long};
+use super::{document, feed};
 use crate::frame::failure::{Cause, JobError};
-use crate::frame::names;
-use crate::frame::reader::{Contents, read_failure};
+use crate::frame::inputs::Stamp;
+use crate::frame::reader::Contents;
 
 /// How much is read beyond the end of a part at first, to find the end of its last record.
 const BEYOND: u64 = 1 << 16;
@@ -30,6 +27,8 @@ pub(crate) struct Reader<'a> {
     pub tree: Tree,
     /// The bytes that are being read; kept for their memory.
     buffer: Vec<u8>,
+    /// How much is read at once of what is read piece by piece.
+    pub step: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -42,29 +41,27 @@ impl<'a> Reader<'a> {
                 tree.lead(path, number);
             }
         }
-        Reader { spec, names, tree, buffer: Vec::new() }
+        Reader { spec, names, tree, buffer: Vec::new(), step: STEP }
     }
 
-    /// Reads a part. If that fails, the columns and misfits are as before.
-    pub(crate) fn part(
-        &mut self,
-        number: u32,
-        part: Part,
-        columns: &mut Columns,
-        misfits: &mut Vec<Misfit>,
-    ) -> PartMade {
-        let (rows, before) = (columns.rows(), misfits.len());
-        let Part { name, syntax, fields, from, to, exact, packing, content } = part;
-        let mut window =
-            Window { buffer: std::mem::take(&mut self.buffer), filled: 0, base: from, ended: false, began: None };
-        let mut fill = Fill::new(columns, misfits, &mut self.tree, &self.names, !self.spec.picked)
+    /// Reads a part. If what is in it cannot be read, what was built is as before. The error is of the whole task.
+    pub(crate) fn part(&mut self, number: u32, part: Part, build: &mut Build) -> Result<PartMade, JobError> {
+        let Part { name, syntax, fields, from, to, exact, packing, content, stamp } = part;
+        build.begin_part();
+        let mut window = Window::new(std::mem::take(&mut self.buffer), from, self.step);
+        window.in_order = packing.is_some();
+        let mut fill = Fill::new(build, &mut self.tree, &self.names, !self.spec.picked)
             .with_source(self.spec.source.map(|column| (column, name.as_str())));
         fill.part = number;
-        let source = match (content, packing) {
-            (Content::Bytes(bytes), _) => Ok(Source::Bytes(bytes)),
-            (Content::File(file), None) => Ok(Source::Plain(file.into_file())),
-            (Content::File(file), Some(packing)) => {
-                Contents::of(file.into_file(), Some(packing.into())).map(Source::Packed)
+        let mut witness = None;
+        let source = match content {
+            Content::Bytes(bytes) => Ok(Source::Bytes(bytes)),
+            Content::File(file) => {
+                witness = file.try_clone().ok();
+                match packing {
+                    None => Ok(Source::Plain(file.into_file())),
+                    Some(packing) => Contents::of(file.into_file(), Some(packing.into())).map(Source::Packed),
+                }
             }
         };
         let read = source.and_then(|mut source| match syntax {
@@ -73,47 +70,34 @@ impl<'a> Reader<'a> {
                 let header = from == 0 && !self.spec.no_header;
                 window.csv(&mut source, &shape, header, &mut fill)
             }
+            Syntax::Lines if packing.is_some() => window.all_lines(&mut source, &mut fill),
             Syntax::Lines => window.lines(&mut source, from, to, exact, &mut fill),
-            Syntax::Json => {
-                window.whole(&mut source)?;
-                let (text, base) = document(window.bytes())?;
-                json::records(text, &self.spec.json_path, &mut fill).map_err(|wrong| not_json(&wrong, base))?;
-                Ok(window.filled as u64)
-            }
+            Syntax::Json => document::json(&mut window, &mut source, self.spec, &mut fill),
             Syntax::Xml => {
                 fill.joint = "/";
-                window.whole(&mut source)?;
-                let (text, base) = document(window.bytes())?;
-                let pattern = xml::Pattern::new(&self.spec.xml_pattern);
-                xml::records(text, &pattern, &mut fill).map_err(|wrong| {
-                    let message = format!("{} (at byte {})", names::show_message(&wrong.what), base + wrong.at as u64);
-                    JobError::new(Cause::Damaged, message)
-                })?;
-                Ok(window.filled as u64)
+                document::xml(&mut window, &mut source, self.spec, &mut fill)
             }
         });
+        let is_now = witness.and_then(|file| file.file().metadata().ok()).map(|found| Stamp::of(&found));
+        let read = match (stamp, is_now) {
+            (Some(then), Some(now)) if then != now => Err(feed::changed()),
+            _ => read,
+        };
         let records = fill.record;
         let began = window.began.or((from == 0).then_some(0));
-        self.buffer = window.buffer;
+        self.buffer = window.into_buffer();
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
+        let read = read.and_then(|next| build.end_part(Some(next)).map(|()| next));
         match read {
-            Ok(next) => PartMade { began, next, records, failed: None },
+            Ok(next) => Ok(PartMade { began, next, records, failed: None }),
             Err(error) => {
-                columns.truncate(rows);
-                misfits.truncate(before);
-                PartMade { began, next: from, records: 0, failed: Some(error) }
+                build.end_part(None)?;
+                Ok(PartMade { began, next: from, records: 0, failed: Some(error) })
             }
         }
     }
-}
-
-/// Where the bytes come from.
-enum Source {
-    Bytes(Vec<u8>),
-    Plain(File),
-    Packed(Contents),
 }
 
 struct Shape<'a> {
@@ -124,68 +108,12 @@ struct Shape<'a> {
     exact: bool,
 }
 
-/// The bytes of a file from `base` on, as far as they have been read.
-struct Window {
-    /// Longer than what is filled of it: clearing it for every part costs as much as reading the part.
-    buffer: Vec<u8>,
-    filled: usize,
-    base: u64,
-    ended: bool,
-    began: Option<u64>,
-}
-
+/// Lines and separated values.
 impl Window {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.filled]
-    }
-
-    /// Reads on up to `len` bytes in all.
-    fn read_to(&mut self, source: &mut Source, len: usize) -> Result<(), JobError> {
-        while !self.ended && self.filled < len {
-            if self.buffer.len() == self.filled {
-                let more = self.filled.clamp(1 << 20, 16 << 20);
-                self.buffer.resize(self.filled + more, 0);
-            }
-            let end = self.buffer.len().min(len);
-            let room = &mut self.buffer[self.filled..end];
-            let read = match source {
-                Source::Bytes(bytes) => {
-                    let from = usize::try_from(self.base).unwrap_or(usize::MAX).saturating_add(self.filled);
-                    let piece = bytes.get(from..).unwrap_or_default();
-                    let len = piece.len().min(room.len());
-                    room[..len].copy_from_slice(&piece[..len]);
-                    Ok(len)
-                }
-                Source::Plain(file) => file.read_at(room, self.base + self.filled as u64),
-                Source::Packed(contents) => contents.read(room),
-            };
-            match read {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(read_failure(&error)),
-                Ok(read) => {
-                    self.ended = read == 0;
-                    self.filled += read;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads all of it.
-    fn whole(&mut self, source: &mut Source) -> Result<(), JobError> {
-        self.read_to(source, MAX_DOCUMENT as usize + 1)?;
-        if self.filled as u64 > MAX_DOCUMENT {
-            let message = format!("has more than {} MiB, which are read as a whole", MAX_DOCUMENT >> 20);
-            return Err(JobError::new(Cause::TooLarge, message));
-        }
-        self.began = Some(self.base);
-        Ok(())
-    }
-
     /// Reads what is needed of a part that ends at `to`, and some more.
     fn begin(&mut self, source: &mut Source, from: u64, to: u64, exact: bool) -> Result<(), JobError> {
-        if let Source::Packed(_) = source {
-            return self.whole(source);
+        if self.in_order {
+            return self.head(source);
         }
         if !exact && from > 0 {
             // The line end that may stand right before the part.
@@ -193,13 +121,6 @@ impl Window {
         }
         let len = to.saturating_sub(self.base).saturating_add(BEYOND);
         self.read_to(source, usize::try_from(len).unwrap_or(usize::MAX))
-    }
-
-    fn more(&mut self, source: &mut Source, begun: usize) -> Result<(), JobError> {
-        if self.filled - begun > MAX_RECORD {
-            return Err(too_long(self.base + begun as u64));
-        }
-        self.read_to(source, self.filled + (self.filled - begun).max(1 << 20))
     }
 
     /// Reads separated values. Returns where the first record behind the part begins.
@@ -219,12 +140,15 @@ impl Window {
                 None => return Ok(shape.from),
             },
         };
-        let begin = at;
+        let mut begin = at;
         self.began = Some(if shape.from == 0 { 0 } else { self.base + begin as u64 });
-        refuse_utf16(&self.bytes()[..self.filled.min(4)], shape.from)?;
+        refuse_utf16(self.bytes(), shape.from)?;
         let mut record = csv::Record::default();
         let mut header = header;
         while header || self.base + (at as u64) < shape.to {
+            if self.in_order && !header {
+                fill.build.before_record(self.base + at as u64)?;
+            }
             let Some(next) = record.read(shape.dialect, self.bytes(), at, self.ended) else {
                 if self.ended {
                     check(&self.bytes()[begin..], self.base + begin as u64)?;
@@ -232,10 +156,16 @@ impl Window {
                     let message = format!("has a quote that is not closed, in the record at byte {place}");
                     return Err(JobError::new(Cause::Damaged, message));
                 }
+                if self.in_order {
+                    check(&self.bytes()[begin..at], self.base + begin as u64)?;
+                    self.drop_before(at);
+                    (begin, at) = (0, 0);
+                }
                 self.more(source, at)?;
                 continue;
             };
             if next - at > MAX_RECORD {
+                check(&self.bytes()[begin..at], self.base + begin as u64)?;
                 return Err(too_long(self.base + at as u64));
             }
             at = next;
@@ -277,7 +207,7 @@ impl Window {
         let begun = self.base + begin as u64;
         self.began = Some(begun);
         if from == 0 {
-            refuse_utf16(&self.bytes()[..self.filled.min(4)], 0)?;
+            refuse_utf16(self.bytes(), 0)?;
         }
         if begun >= to {
             return Ok(begun);
@@ -285,10 +215,10 @@ impl Window {
         // The last line is the one that has the byte before the end of the part.
         let last = usize::try_from(to - 1 - self.base).unwrap_or(usize::MAX);
         let end = loop {
-            let known = last.min(self.filled);
+            let known = last.min(self.bytes().len());
             match memchr::memchr(b'\n', &self.bytes()[known..]) {
                 Some(end) => break known + end + 1,
-                None if self.ended => break self.filled,
+                None if self.ended => break self.bytes().len(),
                 None => {
                     let line = memchr::memrchr(b'\n', self.bytes()).map_or(begin, |end| end + 1);
                     self.more(source, line)?;
@@ -296,20 +226,61 @@ impl Window {
             }
         };
         let text = check(&self.bytes()[begin..end], begun)?;
-        let mut scanner = Scanner::new(text, if from == 0 && text.starts_with('\u{feff}') { 3 } else { 0 });
-        while !scanner.is_at_end() {
-            let line = scanner.at();
-            json::record(&mut scanner, fill, 0).map_err(|wrong| not_json(&wrong, begun))?;
-            if scanner.at() - line > MAX_RECORD {
-                return Err(too_long(begun + line as u64));
-            }
-            if memchr::memchr(b'\n', &text.as_bytes()[line..scanner.at()]).is_some() || !scanner.ends_line() {
-                let what = "has something else than one JSON value on a line";
-                return Err(not_json(&json::Wrong { at: line, what }, begun));
-            }
-        }
+        let start = if from == 0 && text.starts_with('\u{feff}') { 3 } else { 0 };
+        json_lines(text, start, begun, false, fill)?;
         Ok(self.base + end as u64)
     }
+
+    /// Reads a JSON value per line from the start of what can be read in order only, and returns its length.
+    fn all_lines(&mut self, source: &mut Source, fill: &mut Fill<'_>) -> Result<u64, JobError> {
+        self.began = Some(0);
+        self.head(source)?;
+        refuse_utf16(self.bytes(), 0)?;
+        let mut start = if self.bytes().starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
+        loop {
+            let end = match memchr::memrchr(b'\n', self.bytes()) {
+                _ if self.ended => self.bytes().len(),
+                Some(end) => end + 1,
+                None => {
+                    self.more(source, 0)?;
+                    continue;
+                }
+            };
+            let (good, wrong) = text(&self.bytes()[..end], self.base);
+            // The first thing that is wrong is told, wherever the pieces end: the lines before it are read.
+            let lines = if wrong.is_none() { good } else { &good[..good.rfind('\n').map_or(0, |end| end + 1)] };
+            json_lines(lines, start.min(lines.len()), self.base, true, fill)?;
+            if let Some(wrong) = wrong {
+                return Err(wrong);
+            }
+            self.drop_before(end);
+            start = 0;
+            if self.ended {
+                return Ok(self.base);
+            }
+            self.more(source, 0)?;
+        }
+    }
+}
+
+/// Reads a JSON value per line, from `start` on. The text begins at byte `base` of the file.
+fn json_lines(text: &str, start: usize, base: u64, packed: bool, fill: &mut Fill<'_>) -> Result<(), JobError> {
+    let mut scanner = Scanner::new(text, start);
+    while !scanner.is_at_end() {
+        let line = scanner.at();
+        if packed {
+            fill.build.before_record(base + line as u64)?;
+        }
+        json::record(&mut scanner, fill, 0).map_err(|wrong| not_json(&wrong, base))?;
+        if scanner.at() - line > MAX_RECORD {
+            return Err(too_long(base + line as u64));
+        }
+        if memchr::memchr(b'\n', &text.as_bytes()[line..scanner.at()]).is_some() || !scanner.ends_line() {
+            let what = "has something else than one JSON value on a line";
+            return Err(not_json(&json::Wrong { at: line, what }, base));
+        }
+    }
+    Ok(())
 }
 
 /// Puts the fields of a record where they belong.
@@ -318,8 +289,8 @@ fn take(record: &csv::Record, bytes: &[u8], fields: &[Option<u32>], fill: &mut F
     for (index, column) in fields.iter().enumerate().take(record.len()) {
         let Some(column) = *column else { continue };
         let (text, quoted) = record.field(bytes, index);
-        if fill.columns.text(column as usize, text, quoted).is_err() {
-            fill.misfit(Some(column as usize), super::records::Why::Type, &String::from_utf8_lossy(text));
+        if fill.build.columns.text(column as usize, text, quoted).is_err() {
+            fill.misfit(Some(column as usize), Why::Type, &String::from_utf8_lossy(text));
         }
     }
     if record.len() > fields.len() && fill.tell_unknown {
@@ -332,47 +303,7 @@ fn take(record: &csv::Record, bytes: &[u8], fields: &[Option<u32>], fill: &mut F
     }
 }
 
-fn not_json(wrong: &json::Wrong, base: u64) -> JobError {
+/// The failure of a file that is not JSON, whose text begins at byte `base`.
+pub(crate) fn not_json(wrong: &json::Wrong, base: u64) -> JobError {
     JobError::new(Cause::Damaged, format!("{} (at byte {})", wrong.what, base + wrong.at as u64))
-}
-
-fn too_long(at: u64) -> JobError {
-    let limit = MAX_RECORD >> 20;
-    JobError::new(
-        Cause::TooLarge,
-        format!("has a record of more than {limit} MiB at byte {at}, or one that does not end"),
-    )
-}
-
-/// The text of a whole file, and at which byte it begins.
-fn document(bytes: &[u8]) -> Result<(&str, u64), JobError> {
-    refuse_utf16(bytes, 0)?;
-    let text = check(bytes, 0)?;
-    Ok(text.strip_prefix('\u{feff}').map_or((text, 0), |text| (text, 3)))
-}
-
-/// The bytes as text, which they must be.
-fn check(bytes: &[u8], base: u64) -> Result<&str, JobError> {
-    if let Some(at) = memchr::memchr(0, bytes) {
-        let message = format!("is not text: there is a NUL byte at byte {}", base + at as u64);
-        return Err(JobError::new(Cause::NotUtf8, message));
-    }
-    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
-        return Ok(text);
-    }
-    // The slower check says where.
-    std::str::from_utf8(bytes).map_err(|error| {
-        let at = base + error.valid_up_to() as u64;
-        JobError::new(Cause::NotUtf8, format!("is not UTF-8 text (first at byte {at})"))
-    })
-}
-
-/// Refuses what begins with the mark of UTF-16 or UTF-32.
-pub(crate) fn refuse_utf16(bytes: &[u8], base: u64) -> Result<(), JobError> {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if base == 0 => {
-            Err(JobError::new(Cause::NotUtf8, "is written in UTF-16, which is not read; convert it to UTF-8"))
-        }
-        _ => Ok(()),
-    }
 }

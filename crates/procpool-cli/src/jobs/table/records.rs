@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::Columns;
+use super::build::Build;
 use super::json::{Scalar, Visit};
 use super::value::{Type, Value};
+use crate::frame::failure::JobError;
 
 /// The most columns a table can have.
 pub(crate) const MAX_COLUMNS: usize = 10_000;
@@ -115,10 +116,8 @@ pub(crate) struct Misfit {
 /// Fills a table with the values of records.
 #[derive(Debug)]
 pub(crate) struct Fill<'a> {
-    /// The table.
-    pub columns: &'a mut Columns,
-    /// What did not fit.
-    pub misfits: &'a mut Vec<Misfit>,
+    /// The table, and what does not fit.
+    pub build: &'a mut Build,
     /// Where the paths lead.
     pub tree: &'a mut Tree,
     /// The names of the columns.
@@ -135,6 +134,8 @@ pub(crate) struct Fill<'a> {
     lost: String,
     /// The column with the name of the file, and that name.
     source: Option<(usize, &'a str)>,
+    /// How many misfits came before the record, where records are begun by name.
+    misfits_before: usize,
 }
 
 /// The node of values that no column wants.
@@ -142,15 +143,19 @@ const NOWHERE: usize = usize::MAX;
 
 impl<'a> Fill<'a> {
     /// With nothing read yet.
-    pub(crate) fn new(
-        columns: &'a mut Columns,
-        misfits: &'a mut Vec<Misfit>,
-        tree: &'a mut Tree,
-        names: &'a [String],
-        tell_unknown: bool,
-    ) -> Self {
-        let lost = String::new();
-        Fill { columns, misfits, tree, names, part: 0, record: 0, tell_unknown, joint: ".", lost, source: None }
+    pub(crate) fn new(build: &'a mut Build, tree: &'a mut Tree, names: &'a [String], tell_unknown: bool) -> Self {
+        Fill {
+            build,
+            tree,
+            names,
+            part: 0,
+            record: 0,
+            tell_unknown,
+            joint: ".",
+            lost: String::new(),
+            source: None,
+            misfits_before: 0,
+        }
     }
 
     /// Gives every record the name of its file.
@@ -163,7 +168,7 @@ impl<'a> Fill<'a> {
     #[cold]
     pub(crate) fn misfit(&mut self, column: Option<usize>, why: Why, value: &str) {
         let column = column.map_or_else(|| self.lost.clone(), |column| self.names[column].clone());
-        self.misfits.push(Misfit { part: self.part, record: self.record, column, why, value: value.to_owned() });
+        self.build.misfits.push(Misfit { part: self.part, record: self.record, column, why, value: value.to_owned() });
     }
 
     /// Notes a value that has not even a path.
@@ -177,9 +182,9 @@ impl<'a> Fill<'a> {
     pub(crate) fn end_record(&mut self) {
         if let Some((column, name)) = self.source {
             // A text column takes any text.
-            let _ = self.columns.text(column, name.as_bytes(), true);
+            let _ = self.build.columns.text(column, name.as_bytes(), true);
         }
-        self.columns.end_row();
+        self.build.columns.end_row();
         self.record += 1;
     }
 
@@ -241,12 +246,12 @@ impl Visit for Fill<'_> {
         };
         let (fits, text) = match &value {
             Scalar::Null => {
-                self.columns.nothing(column);
+                self.build.columns.nothing(column);
                 return;
             }
-            Scalar::Plain(value, text) => (self.columns.value(column, *value, text.as_bytes()), *text),
-            Scalar::Text(text) => (self.columns.value(column, Value::Text, text.as_bytes()), text.as_ref()),
-            Scalar::Raw(text) => (self.columns.value(column, Value::Text, text.as_bytes()), *text),
+            Scalar::Plain(value, text) => (self.build.columns.value(column, *value, text.as_bytes()), *text),
+            Scalar::Text(text) => (self.build.columns.value(column, Value::Text, text.as_bytes()), text.as_ref()),
+            Scalar::Raw(text) => (self.build.columns.value(column, Value::Text, text.as_bytes()), *text),
         };
         if fits.is_err() {
             self.misfit(Some(column), Why::Type, text);
@@ -258,9 +263,9 @@ impl Visit for Fill<'_> {
             return;
         }
         if let Some(Some(column)) = self.tree.nodes.get(node).map(|node| node.column) {
-            if self.columns.is_set(column) {
+            if self.build.columns.is_set(column) {
                 self.misfit(Some(column), Why::Repeated, text);
-            } else if self.columns.text(column, text.as_bytes(), false).is_err() {
+            } else if self.build.columns.text(column, text.as_bytes(), false).is_err() {
                 self.misfit(Some(column), Why::Type, text);
             }
         } else if self.tell_unknown {
@@ -273,6 +278,18 @@ impl Visit for Fill<'_> {
 
     fn end_record(&mut self) {
         Fill::end_record(self);
+    }
+
+    fn begin_record(&mut self, at: u64) -> Result<(), JobError> {
+        self.build.before_record(at)?;
+        self.misfits_before = self.build.misfits.len();
+        Ok(())
+    }
+
+    fn forget_record(&mut self) {
+        let rows = self.build.columns.rows();
+        self.build.columns.truncate(rows);
+        self.build.misfits.truncate(self.misfits_before);
     }
 }
 

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::csv::{self, Dialect};
 use super::json::{self, Scanner};
-use super::plan::{MAX_DOCUMENT, Pack, Syntax};
-use super::read::refuse_utf16;
+use super::plan::{MAX_SAMPLE, Pack, Syntax};
 use super::records::{MAX_COLUMNS, Path, Survey};
 use super::value::{Type, Value};
+use super::window::refuse_utf16;
 use super::xml;
 use crate::frame::failure::{Cause, JobError};
-use crate::frame::reader::{Contents, read_failure};
+use crate::frame::reader::{Contents, promised_len, read_failure};
 
 /// What a file is to be looked at for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +64,15 @@ pub(crate) struct Seen {
     pub places: Vec<(Path, u64)>,
     /// The columns, in order, and their types. Of separated values all fields.
     pub columns: Vec<(Path, Type)>,
+    /// How long it says that it is when it is unpacked, if it is packed.
+    pub promised: Option<u64>,
 }
 
 /// Looks at files, each for itself.
 pub(crate) fn look(task: LookTask) -> Vec<Result<Seen, JobError>> {
     let LookTask { files, look, len, separator, no_header, json_path, xml_pattern } = task;
     let one = |glance: Glance| {
+        let promised = glance.packing.and_then(|packing| promised_len(glance.file.file(), packing.into()));
         let (bytes, whole) = beginning(glance.file, glance.packing, len)?;
         let mut syntax = glance.syntax.unwrap_or_else(|| syntax_of(&bytes));
         refuse_utf16(&bytes, 0)?;
@@ -110,7 +113,7 @@ pub(crate) fn look(task: LookTask) -> Vec<Result<Seen, JobError>> {
         if columns.len() > MAX_COLUMNS {
             return Err(JobError::new(Cause::TooLarge, format!("has more than {MAX_COLUMNS} columns")));
         }
-        Ok(Seen { syntax, places, columns })
+        Ok(Seen { syntax, places, columns, promised })
     };
     files.into_iter().map(one).collect()
 }
@@ -118,7 +121,7 @@ pub(crate) fn look(task: LookTask) -> Vec<Result<Seen, JobError>> {
 /// The first bytes of a file, and whether they are all of it.
 fn beginning(file: SharedFile, packing: Option<Pack>, len: u64) -> Result<(Vec<u8>, bool), JobError> {
     let mut contents = Contents::of(file.into_file(), packing.map(Into::into))?;
-    let len = len.min(MAX_DOCUMENT);
+    let len = len.min(MAX_SAMPLE);
     let mut bytes = Vec::new();
     let mut taken = (&mut contents).take(len);
     loop {

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use arrow_ipc::convert::IpcSchemaEncoder;
@@ -19,9 +20,10 @@ use parquet::file::metadata::{
 };
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
+use rustix::io::Errno;
 
 use super::encode::{BOUND, schema, write_field};
-use super::plan::{Chunk, GroupMade, OutFormat, Spec};
+use super::plan::{Chunk, Held, OutFormat, RowsMade, Spec};
 
 /// The first and last bytes of a Parquet file.
 const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
@@ -30,6 +32,15 @@ const ARROW_MAGIC: &[u8; 6] = b"ARROW1";
 
 /// No group has more rows, and no column of it more bytes: so sums of them are numbers.
 const MOST: u64 = 1 << 40;
+
+/// Why a group of rows was not appended.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// What a worker has made is no part of the output. Nothing was written of it.
+    Refused,
+    /// The output cannot be written.
+    Failed(io::Error),
+}
 
 /// What is known of the groups so far.
 enum Kind {
@@ -112,22 +123,59 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Appends a group.
-    pub(crate) fn push(&mut self, group: &GroupMade) -> io::Result<()> {
-        if group.rows == 0 {
+    /// Appends a group of rows, parts of which may lie in the file that its worker was given.
+    pub(crate) fn push(&mut self, made: &RowsMade, scratch: Option<&File>) -> Result<(), NotTaken> {
+        if made.rows == 0 {
             return Ok(());
         }
-        if group.rows > MOST {
+        let bytes = Bytes::of(&made.bytes, scratch).map_err(|_| NotTaken::Refused)?;
+        self.note(made, &bytes).map_err(|_| NotTaken::Refused)?;
+        self.rows = self.rows.saturating_add(made.rows);
+        let put = match bytes {
+            Bytes::Here(bytes) => self.put(bytes),
+            Bytes::File { file, at, len } => self.copy(file, at, len),
+        };
+        put.map_err(NotTaken::Failed)
+    }
+
+    /// Notes where a group of rows lies that is about to be appended.
+    fn note(&mut self, made: &RowsMade, bytes: &Bytes<'_>) -> io::Result<()> {
+        if made.rows > MOST {
             return Err(refused("too many rows"));
         }
         let at = self.at;
         match &mut self.kind {
-            Kind::Parquet { schema, groups } => groups.push(row_group(schema, groups.len(), at, group)?),
-            Kind::Arrow { blocks, .. } => blocks.push(block(at, &group.bytes)?),
+            Kind::Parquet { schema, groups } => {
+                let group = row_group(schema, groups.len(), at, made, bytes.len())?;
+                groups.push(group);
+            }
+            Kind::Arrow { blocks, .. } => blocks.push(block(at, &bytes.head()?, bytes.len())?),
             Kind::Text => {}
         }
-        self.rows = self.rows.saturating_add(group.rows);
-        self.put(&group.bytes)
+        Ok(())
+    }
+
+    /// Appends what lies in another file, if the file system can without reading it.
+    fn copy(&mut self, from: &File, at: u64, len: u64) -> io::Result<()> {
+        let (mut here, end) = (at, at + len);
+        while here < end {
+            let most = usize::try_from(end - here).unwrap_or(usize::MAX).min(1 << 30);
+            match rustix::fs::copy_file_range(from, Some(&mut here), self.file, None, most) {
+                Ok(0) => return Err(io::Error::other("what a worker has kept for a while is gone")),
+                Ok(copied) => self.at += copied as u64,
+                Err(Errno::INTR) => {}
+                Err(Errno::INVAL | Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut piece = vec![0; usize::try_from(end - here).unwrap_or(usize::MAX).min(1 << 20)];
+        while here < end {
+            let most = usize::try_from(end - here).unwrap_or(usize::MAX).min(piece.len());
+            from.read_exact_at(&mut piece[..most], here)?;
+            self.put(&piece[..most])?;
+            here += most as u64;
+        }
+        Ok(())
     }
 
     /// The present place.
@@ -191,14 +239,51 @@ impl<'a> Sink<'a> {
 /// The end of a stream of messages: the mark of a message, and no length.
 const ARROW_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// Where a message lies: its own length is in the four bytes behind the mark.
-fn block(at: u64, bytes: &[u8]) -> io::Result<Block> {
-    let Some((&[0xff, 0xff, 0xff, 0xff, a, b, c, d], _)) = bytes.split_first_chunk() else {
+/// The bytes of a group of rows.
+enum Bytes<'a> {
+    Here(&'a [u8]),
+    File { file: &'a File, at: u64, len: u64 },
+}
+
+impl<'a> Bytes<'a> {
+    /// Bytes that are there, or lie in a file that has so many.
+    fn of(held: &'a Held<Vec<u8>>, scratch: Option<&'a File>) -> io::Result<Bytes<'a>> {
+        match (held, scratch) {
+            (Held::Here(bytes), _) => Ok(Bytes::Here(bytes)),
+            (&Held::Scratch { at, len }, Some(file)) => {
+                let there = file.metadata()?.len();
+                let fits = at.checked_add(len).is_some_and(|end| end <= there) && len <= MOST;
+                if fits { Ok(Bytes::File { file, at, len }) } else { Err(refused("a place where nothing is")) }
+            }
+            (Held::Scratch { .. }, None) => Err(refused("a place in no file")),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Bytes::Here(bytes) => bytes.len() as u64,
+            Bytes::File { len, .. } => *len,
+        }
+    }
+
+    fn head(&self) -> io::Result<[u8; 8]> {
+        let mut head = [0; 8];
+        match self {
+            Bytes::Here(bytes) => head = *bytes.first_chunk().ok_or_else(|| refused("no message"))?,
+            Bytes::File { file, at, len } if *len >= 8 => file.read_exact_at(&mut head, *at)?,
+            Bytes::File { .. } => return Err(refused("no message")),
+        }
+        Ok(head)
+    }
+}
+
+/// Where a message of `len` bytes lies: how long its head is, is in the four bytes behind the mark.
+fn block(at: u64, head: &[u8; 8], len: u64) -> io::Result<Block> {
+    let &[0xff, 0xff, 0xff, 0xff, a, b, c, d] = head else {
         return Err(refused("no message"));
     };
     let metadata = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
-    let body =
-        (bytes.len() as u64).checked_sub(metadata).filter(|_| metadata % 8 == 0 && bytes.len().is_multiple_of(8));
+    let body = len.checked_sub(metadata).filter(|_| metadata % 8 == 0 && len.is_multiple_of(8));
     let body = body.ok_or_else(|| refused("a message of another length"))?;
     Ok(Block::new(at as i64, metadata as i32, body as i64))
 }
@@ -207,12 +292,12 @@ fn row_group(
     schema: &Arc<SchemaDescriptor>,
     number: usize,
     at: u64,
-    group: &GroupMade,
+    group: &RowsMade,
+    len: u64,
 ) -> io::Result<RowGroupMetaData> {
     if group.chunks.len() != schema.num_columns() {
         return Err(refused("another number of columns"));
     }
-    let len = group.bytes.len() as u64;
     let columns = group.chunks.iter().zip(schema.columns()).map(|(chunk, column)| {
         let fits = chunk.start.checked_add(chunk.len).is_some_and(|end| end <= len)
             && (chunk.start..chunk.start + chunk.len).contains(&chunk.data)
@@ -297,7 +382,7 @@ mod tests {
     use crate::jobs::table::plan::Column;
     use crate::jobs::table::value::Type;
 
-    fn group(spec: &Spec) -> GroupMade {
+    fn group(spec: &Spec) -> RowsMade {
         let mut columns = Columns::new([Type::Int, Type::Text]);
         for text in ["7", "8"] {
             columns.text(0, text.as_bytes(), false).expect("fits");
@@ -305,7 +390,7 @@ mod tests {
             columns.end_row();
         }
         let (bytes, chunks) = encode(columns, spec).expect("encoded");
-        GroupMade { parts: vec![], rows: 2, bytes, chunks, misfits: vec![] }
+        RowsMade { rows: 2, bytes: Held::Here(bytes), chunks, misfits: Held::Here(vec![]) }
     }
 
     fn spec(format: OutFormat) -> Spec {
@@ -318,21 +403,22 @@ mod tests {
             picked: false,
             no_header: false,
             format,
+            row_group: 1 << 20,
         }
     }
 
     #[test]
     fn what_a_worker_says_wrongly_of_its_bytes_is_refused() {
         let spec = spec(OutFormat::Parquet);
-        let push = |spoil: &dyn Fn(&mut GroupMade)| {
+        let push = |spoil: &dyn Fn(&mut RowsMade)| {
             let file = tempfile::tempfile().expect("file");
             let mut sink = Sink::begin(&file, &spec).expect("begun");
             let mut group = group(&spec);
             spoil(&mut group);
-            sink.push(&group).map(|()| sink.rows())
+            sink.push(&group, None).map(|()| sink.rows())
         };
         assert_eq!(push(&|_| {}).ok(), Some(2));
-        let spoils: [&dyn Fn(&mut GroupMade); 10] = [
+        let spoils: [&dyn Fn(&mut RowsMade); 10] = [
             &|group| group.rows = u64::MAX,
             &|group| drop(group.chunks.pop()),
             &|group| group.chunks[1].len += 1,
@@ -348,10 +434,42 @@ mod tests {
             assert!(push(spoil).is_err(), "{number}");
         }
         let spec = self::spec(OutFormat::Arrow);
-        let bytes = group(&spec).bytes;
-        assert!(block(8, &bytes).is_ok());
-        assert!(block(8, &bytes[..bytes.len() - 1]).is_err());
-        assert!(block(8, &bytes[8..]).is_err());
-        assert!(block(8, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+        let Held::Here(bytes) = group(&spec).bytes else { panic!("in a file") };
+        let len = bytes.len() as u64;
+        let head = *bytes.first_chunk().expect("head");
+        assert!(block(8, &head, len).is_ok());
+        assert!(block(8, &head, len - 1).is_err());
+        assert!(block(8, bytes[8..].first_chunk().expect("bytes"), len).is_err());
+        assert!(block(8, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], len).is_err());
+    }
+
+    #[test]
+    fn what_lies_in_a_file_is_copied_if_it_is_there() {
+        for format in [OutFormat::Parquet, OutFormat::Arrow, OutFormat::Csv] {
+            let spec = spec(format);
+            let made = |held: Held<Vec<u8>>| RowsMade { bytes: held, ..group(&spec) };
+            let Held::Here(bytes) = group(&spec).bytes else { panic!("in a file") };
+            let scratch = tempfile::tempfile().expect("file");
+            scratch.write_all_at(b"before", 0).expect("write");
+            scratch.write_all_at(&bytes, 6).expect("write");
+            let output = |held: Held<Vec<u8>>, scratch: Option<&File>| {
+                let mut file = tempfile::tempfile().expect("file");
+                let mut sink = Sink::begin(&file, &spec).expect("begun");
+                sink.push(&made(held), scratch)?;
+                sink.finish().expect("finished");
+                file.rewind().expect("rewind");
+                let mut all = Vec::new();
+                io::Read::read_to_end(&mut file, &mut all).expect("read");
+                Ok::<_, NotTaken>(all)
+            };
+            let len = bytes.len() as u64;
+            let expected = output(Held::Here(bytes), None).expect("taken");
+            assert!(output(Held::Scratch { at: 6, len }, Some(&scratch)).expect("taken") == expected);
+            let wrong = [(7, len), (u64::MAX, len), (6, u64::MAX), (6, len + 1)];
+            for (at, len) in wrong {
+                assert!(matches!(output(Held::Scratch { at, len }, Some(&scratch)), Err(NotTaken::Refused)));
+            }
+            assert!(matches!(output(Held::Scratch { at: 6, len }, None), Err(NotTaken::Refused)));
+        }
     }
 }

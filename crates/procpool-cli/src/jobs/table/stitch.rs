@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
 
-use procpool::Pool;
+use procpool::{Pool, SharedFile};
 
-use super::feed::{Failed, Input, Stopped, breach, outcome, read_now};
+use super::feed::{Failed, Input, Stopped, adds_up, breach, outcome, read_now};
 use super::layout::Slice;
 use super::misfits::{self, Misfits};
 use super::plan::{GroupMade, Spec, Task};
@@ -17,7 +16,7 @@ use super::sink::{self, Sink};
 use super::work::shape;
 use crate::frame::failure::JobError;
 use crate::frame::interrupt::Interrupts;
-use crate::frame::outputs::Pending;
+use crate::frame::outputs::{self, Output, Pending};
 use crate::frame::report::OutputError;
 
 /// Why a run has no output.
@@ -49,7 +48,7 @@ impl From<JobError> for Ended {
 }
 
 /// A file that is read in slices.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Large {
     file: usize,
     /// Where its next record begins.
@@ -76,7 +75,7 @@ pub(crate) struct Stitch<'a> {
     /// The file that is written.
     pub pending: &'a Pending,
     /// Where the output goes.
-    pub output: &'a Path,
+    pub output: &'a Output,
     /// The output.
     pub sink: Sink<'a>,
     /// What is not in it.
@@ -90,7 +89,7 @@ impl<'a> Stitch<'a> {
         (pool, interrupts): (&'a Pool, &'a Interrupts),
         (spec, inputs): (&'a Spec, &'a [Input]),
         results: &'a mut Results,
-        (pending, output): (&'a Pending, &'a Path),
+        (pending, output): (&'a Pending, &'a Output),
         misfits: Misfits,
     ) -> Result<Stitch<'a>, Ended> {
         let sink = Sink::begin(pending.file(), spec).map_err(|error| pending.failure(&error))?;
@@ -100,10 +99,14 @@ impl<'a> Stitch<'a> {
 
     /// Reads all groups, several in a task.
     pub(crate) fn read(&mut self, groups: &[(Vec<Slice>, u64)], tasks: &[Range<usize>]) -> Result<(), Ended> {
-        // Of each task that is in the pool: the slices of its groups, without those whose files could not be opened.
-        let sent: RefCell<VecDeque<Vec<Vec<Slice>>>> = RefCell::default();
+        // Of each task that is in the pool: the slices of its groups, without those whose files could not be opened, and the file
+        // for what the worker cannot return at once.
+        type Sent = (Vec<Vec<Slice>>, Option<File>);
+        let sent: RefCell<VecDeque<Sent>> = RefCell::default();
+        let no_scratch: RefCell<Option<JobError>> = RefCell::default();
         let refused: RefCell<Vec<(usize, JobError)>> = RefCell::default();
-        let (pool, interrupts, spec, inputs) = (self.pool, self.interrupts, self.spec, self.inputs);
+        let (pool, interrupts, spec, inputs, output) =
+            (self.pool, self.interrupts, self.spec, self.inputs, self.output);
         let feed = tasks.iter().map_while(|task| {
             if interrupts.stopping() {
                 return None;
@@ -123,8 +126,16 @@ impl<'a> Stitch<'a> {
                 all_slices.push(slices);
                 all_parts.push(parts);
             }
-            sent.borrow_mut().push_back(all_slices);
-            Some(Task { spec: spec.clone(), groups: all_parts })
+            match scratch_for(all_slices.iter().flatten(), inputs, spec, output) {
+                Ok((ours, scratch)) => {
+                    sent.borrow_mut().push_back((all_slices, ours));
+                    Some(Task { spec: spec.clone(), groups: all_parts, scratch })
+                }
+                Err(error) => {
+                    *no_scratch.borrow_mut() = Some(error);
+                    None
+                }
+            }
         });
         let mut outcomes = pool.map(shape, feed).chunk_size(1);
         loop {
@@ -136,11 +147,11 @@ impl<'a> Stitch<'a> {
                 self.fail(file, error)?;
             }
             let Some(made) = made else { break };
-            let Some(slices) = sent.borrow_mut().pop_front() else { break };
+            let Some((slices, scratch)) = sent.borrow_mut().pop_front() else { break };
             match outcome(made) {
                 Ok(made) if fits(&made, &slices) => {
                     for (group, slices) in made.into_iter().zip(&slices) {
-                        self.accept(group, slices)?;
+                        self.accept(group, scratch.as_ref(), slices)?;
                     }
                 }
                 Ok(_) => self.one_by_one(&slices, &breach())?,
@@ -149,11 +160,14 @@ impl<'a> Stitch<'a> {
             }
             self.results.tell(self.inputs)?;
         }
+        if let Some(error) = no_scratch.take() {
+            return Err(error.into());
+        }
         Ok(self.results.tell(self.inputs)?)
     }
 
     fn end(&mut self, file: usize, result: Result<u64, JobError>) {
-        self.results.end(file, &self.inputs[file].path, self.output, result);
+        self.results.end(file, &self.inputs[file].path, self.output.path(), result);
     }
 
     /// A file gives no records: what was written of it is taken back.
@@ -167,13 +181,15 @@ impl<'a> Stitch<'a> {
     }
 
     /// Appends a group that was made of these slices.
-    fn accept(&mut self, made: GroupMade, slices: &[Slice]) -> Result<(), Ended> {
+    fn accept(&mut self, made: GroupMade, scratch: Option<&File>, slices: &[Slice]) -> Result<(), Ended> {
         if let [slice] = slices
             && slice.partial
         {
-            return self.accept_slice(made, slice);
+            return self.accept_slice(made, scratch, slice);
         }
-        self.write(&made, |part| Some((slices.get(part as usize)?.file, 0)))?;
+        if !self.write(&made, scratch, |part| Some((slices.get(part as usize)?.file, 0)))? {
+            return slices.iter().try_for_each(|slice| self.fail(slice.file, breach()));
+        }
         for (part, slice) in made.parts.into_iter().zip(slices) {
             self.end(slice.file, part.failed.map_or(Ok(part.records), Err));
         }
@@ -181,7 +197,7 @@ impl<'a> Stitch<'a> {
     }
 
     /// Appends a group that was made of a slice of a large file, if it begins where the slice before has ended.
-    fn accept_slice(&mut self, mut made: GroupMade, slice: &Slice) -> Result<(), Ended> {
+    fn accept_slice(&mut self, made: GroupMade, scratch: Option<&File>, slice: &Slice) -> Result<(), Ended> {
         let file = slice.file;
         if self.results.has_ended(file) {
             return Ok(());
@@ -190,52 +206,83 @@ impl<'a> Stitch<'a> {
             let (sink, misfits) = (self.sink.mark(), self.misfits.mark());
             self.large = Some(Large { file, position: 0, records: 0, sink, misfits });
         }
-        let Some(mut large) = self.large.filter(|large| large.file == file) else {
+        let Some((position, records)) =
+            self.large.as_ref().filter(|large| large.file == file).map(|large| (large.position, large.records))
+        else {
             return self.fail(file, breach());
         };
         let began = made.parts.first().and_then(|part| part.began);
-        if began != Some(large.position) {
-            if large.position >= slice.to {
+        let again;
+        let (made, scratch) = if began == Some(position) {
+            (made, scratch)
+        } else {
+            if position >= slice.to {
                 // No record begins in it.
                 return Ok(());
             }
-            match self.read_again(&[Slice { from: large.position, ..slice.clone() }])? {
-                Ok(again) => made = again,
+            match self.read_again(&[Slice { from: position, ..slice.clone() }])? {
+                Ok(read) => again = read,
                 Err(error) => return self.fail(file, error),
             }
-        }
+            (again.0, again.1.as_ref())
+        };
         let Some(part) = made.parts.first() else { return self.fail(file, breach()) };
         if let Some(error) = &part.failed {
             return self.fail(file, error.clone());
         }
-        self.write(&made, |_| Some((file, large.records)))?;
-        large.position = part.next;
-        large.records = large.records.saturating_add(part.records);
-        self.large = Some(large);
+        if !self.write(&made, scratch, |_| Some((file, records)))? {
+            return self.fail(file, breach());
+        }
+        let records = records.saturating_add(part.records);
         if slice.to == u64::MAX {
             self.large = None;
-            self.end(file, Ok(large.records));
+            self.end(file, Ok(records));
+        } else if let Some(large) = &mut self.large {
+            (large.position, large.records) = (part.next, records);
         }
         Ok(())
     }
 
-    /// Writes a group. `place` says of a part which file it is and how many records came before.
-    fn write(&mut self, made: &GroupMade, place: impl Fn(u32) -> Option<(usize, u64)>) -> Result<(), Ended> {
-        self.sink.push(made).map_err(|error: io::Error| self.pending.failure(&error))?;
+    /// Writes what was made of a group. `place` says of a part which file it is and how many records came before. False if that is
+    /// nothing that can be written; then nothing is.
+    fn write(
+        &mut self,
+        made: &GroupMade,
+        scratch: Option<&File>,
+        place: impl Fn(u32) -> Option<(usize, u64)>,
+    ) -> Result<bool, Ended> {
+        let (sink, misfits) = (self.sink.mark(), self.misfits.mark());
         let inputs = self.inputs;
         let input = |part| place(part).map(|(file, before)| (inputs[file].path.as_path(), before));
-        Ok(self.misfits.push(&made.misfits, input)?)
+        for rows in &made.rows {
+            let taken = match self.sink.push(rows, scratch) {
+                Ok(()) => match self.misfits.push(&rows.misfits, scratch, input) {
+                    Ok(()) => true,
+                    Err(misfits::NotTaken::Refused) => false,
+                    Err(misfits::NotTaken::Failed(error)) => return Err(error.into()),
+                },
+                Err(sink::NotTaken::Refused) => false,
+                Err(sink::NotTaken::Failed(error)) => return Err(self.pending.failure(&error).into()),
+            };
+            if !taken {
+                self.sink.back_to(sink).map_err(|error| self.pending.failure(&error))?;
+                self.misfits.back_to(misfits)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads slices that begin where a record does as one group, at once.
-    fn read_again(&self, slices: &[Slice]) -> Result<Result<GroupMade, JobError>, Ended> {
+    fn read_again(&self, slices: &[Slice]) -> Result<Result<(GroupMade, Option<File>), JobError>, Ended> {
         let parts = slices.iter().map(|slice| self.inputs[slice.file].part(slice, true)).collect::<Result<Vec<_>, _>>();
         let parts = match parts {
             Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
-        match read_now(self.pool, self.spec, parts) {
-            Ok(made) => Ok(Ok(made)),
+        let (ours, scratch) = scratch_for(slices.iter(), self.inputs, self.spec, self.output)?;
+        match read_now(self.pool, self.spec, parts, scratch) {
+            Ok(made) => Ok(Ok((made, ours))),
             Err(Failed::With(error)) => Ok(Err(error)),
             Err(Failed::Stopped) => Err(Ended::Stopped),
         }
@@ -255,7 +302,7 @@ impl<'a> Stitch<'a> {
                 if self.results.has_ended(slice.file) {
                     continue;
                 }
-                let from = match self.large {
+                let from = match &self.large {
                     Some(large) if slice.partial && slice.from > 0 => large.position.max(slice.from),
                     _ => slice.from,
                 };
@@ -268,10 +315,10 @@ impl<'a> Stitch<'a> {
                 }
             }
             match (last, good.as_slice()) {
-                (Some(made), [_]) => self.accept(made, &good)?,
+                (Some((made, scratch)), [_]) => self.accept(made, scratch.as_ref(), &good)?,
                 (_, []) => {}
                 _ => match self.read_again(&good)? {
-                    Ok(made) => self.accept(made, &good)?,
+                    Ok((made, scratch)) => self.accept(made, scratch.as_ref(), &good)?,
                     Err(error) => good.iter().try_for_each(|slice| self.fail(slice.file, error.clone()))?,
                 },
             }
@@ -282,5 +329,21 @@ impl<'a> Stitch<'a> {
 
 /// Whether what came back has the shape of what was sent.
 fn fits(made: &[GroupMade], slices: &[Vec<Slice>]) -> bool {
-    made.len() == slices.len() && made.iter().zip(slices).all(|(made, slices)| made.parts.len() == slices.len())
+    made.len() == slices.len()
+        && made.iter().zip(slices).all(|(made, slices)| made.parts.len() == slices.len() && adds_up(made))
+}
+
+/// An empty file for what a worker cannot return at once, ours and the worker's; none if no file can have so much.
+fn scratch_for<'s>(
+    mut slices: impl Iterator<Item = &'s Slice>,
+    inputs: &[Input],
+    spec: &Spec,
+    output: &Output,
+) -> Result<(Option<File>, Option<SharedFile>), JobError> {
+    if !slices.any(|slice| inputs[slice.file].may_overflow(spec)) {
+        return Ok((None, None));
+    }
+    let ours = outputs::scratch(output)?;
+    let theirs = ours.try_clone().map_err(|error| JobError::unreadable(&error))?;
+    Ok((Some(ours), Some(theirs.into())))
 }

@@ -1,43 +1,37 @@
 //! What a worker does with a task.
 
-use super::columns::Columns;
-use super::encode::encode;
-use super::plan::{GroupMade, Part, Spec, Task};
-use super::read::Reader;
-use crate::frame::failure::{Cause, JobError};
+use std::rc::Rc;
 
-/// Reads groups of parts and makes each a group of rows. An error is a mistake of this program: what is wrong with a file is
-/// told of its part.
+use super::build::{Build, Scratch};
+use super::plan::{GroupMade, Task};
+use super::read::Reader;
+use crate::frame::failure::JobError;
+
+/// Reads groups of parts and makes each a group of rows, or several. An error is a mistake of this program: what is wrong with a
+/// file is told of its part.
 pub(crate) fn shape(task: Task) -> Result<Vec<GroupMade>, JobError> {
-    let mut reader = Reader::new(&task.spec);
+    let spec = Rc::new(task.spec);
+    let mut reader = Reader::new(&spec);
+    let mut scratch = task.scratch.map(|file| Scratch::new(file.into_file()));
     let mut made = Vec::new();
     // Where the last part of the group before has ended: if this group goes on with the same file, there.
     let mut next = None;
-    for mut parts in task.groups {
-        if let (Some(next), Some(first)) = (next, parts.first_mut())
+    for mut group in task.groups {
+        if let (Some(next), Some(first)) = (next, group.first_mut())
             && first.from > 0
         {
             first.from = next;
             first.exact = true;
         }
-        let group = group(&mut reader, parts, &task.spec)?;
-        next = group.parts.last().filter(|part| part.failed.is_none()).map(|part| part.next);
-        made.push(group);
+        let mut build = Build::new(&spec, scratch.take());
+        let mut parts = Vec::new();
+        for (number, part) in group.into_iter().enumerate() {
+            parts.push(reader.part(number as u32, part, &mut build)?);
+        }
+        next = parts.last().filter(|part| part.failed.is_none()).map(|part| part.next);
+        let (rows, rest) = build.finish()?;
+        scratch = rest;
+        made.push(GroupMade { parts, rows });
     }
     Ok(made)
-}
-
-fn group(reader: &mut Reader<'_>, parts: Vec<Part>, spec: &Spec) -> Result<GroupMade, JobError> {
-    let mut columns = Columns::new(spec.columns.iter().map(|column| column.kind));
-    let mut misfits = Vec::new();
-    let read = |(number, part)| reader.part(number as u32, part, &mut columns, &mut misfits);
-    let parts = parts.into_iter().enumerate().map(read).collect();
-    let rows = columns.rows() as u64;
-    let (bytes, chunks) = if rows == 0 {
-        (Vec::new(), Vec::new())
-    } else {
-        encode(columns, spec)
-            .map_err(|message| JobError::new(Cause::Panicked, format!("its records could not be encoded: {message}")))?
-    };
-    Ok(GroupMade { parts, rows, bytes, chunks, misfits })
 }

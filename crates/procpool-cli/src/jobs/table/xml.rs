@@ -12,8 +12,12 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::document::Feed;
 use super::json::Visit;
+use super::plan::MAX_RECORD;
 use super::records::{Path, Tree};
+use super::window::too_long;
+use crate::frame::failure::JobError;
 
 /// How deep elements may be nested.
 const MAX_DEPTH: usize = 256;
@@ -63,33 +67,117 @@ struct Open {
 
 /// Walks a document and tells `visit` of its records. Records within records are parts of the outer ones.
 pub(crate) fn records<V: Visit<Node = usize>>(text: &str, pattern: &Pattern, visit: &mut V) -> Result<(), Wrong> {
-    let mut walk = Walk { visit, open: Vec::new(), depth: 0, name: String::new() };
-    // The path of the element that is open, outside of records.
-    let mut path = String::new();
-    let mut outside = 0;
-    each(text, |step| {
+    let mut records = Records::new(pattern, visit, None);
+    each(text, |step, _| records.step(step, 0))
+}
+
+/// Why a document cannot be read to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It is not XML as we take it.
+    Wrong(Wrong),
+    /// It cannot be read, or its records cannot be kept.
+    Failed(JobError),
+}
+
+/// The same for a document that is read piece by piece and begins at byte `base` of the file.
+pub(crate) fn stream<V: Visit<Node = usize>>(
+    feed: Feed<'_>,
+    base: u64,
+    pattern: &Pattern,
+    visit: &mut V,
+) -> Result<(), Stop> {
+    let mut records = Records::new(pattern, visit, Some(base));
+    let mut reader = Reader::from_reader(feed);
+    reader.config_mut().expand_empty_elements = true;
+    let mut events = Events::default();
+    let mut buffer = Vec::new();
+    loop {
+        let at = reader.buffer_position() as usize;
+        let wrong = |what| Stop::Wrong(Wrong { at, what });
+        buffer.clear();
+        reader.get_mut().begin_event();
+        let event = match reader.read_event_into(&mut buffer) {
+            Ok(event) => event,
+            Err(error) => {
+                let failed = reader.get_mut().failed.take();
+                return Err(failed.map_or_else(|| wrong(format!("is not XML: {error}")), Stop::Failed));
+            }
+        };
+        let more = events.take(event, at, |step| records.step(step, at));
+        let more = more.map_err(|what| records.failed.take().map_or_else(|| wrong(what), Stop::Failed))?;
+        if !reader.get_ref().ascii
+            && let Some(foreign) = events.foreign.take()
+        {
+            return Err(Stop::Wrong(foreign));
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Finds the records among the elements.
+struct Records<'a, V> {
+    walk: Walk<'a, V>,
+    pattern: &'a Pattern,
+    /// The path of the element that is open, outside of records.
+    path: String,
+    outside: usize,
+    /// Where the document begins in its file, if it is read piece by piece.
+    base: Option<u64>,
+    /// Where the record begins.
+    begun: usize,
+    /// What has stopped it, if the document has not.
+    failed: Option<JobError>,
+}
+
+impl<'a, V: Visit<Node = usize>> Records<'a, V> {
+    fn new(pattern: &'a Pattern, visit: &'a mut V, base: Option<u64>) -> Self {
+        let walk = Walk { visit, open: Vec::new(), depth: 0, name: String::new() };
+        Records { walk, pattern, path: String::new(), outside: 0, base, begun: 0, failed: None }
+    }
+
+    #[inline]
+    fn step(&mut self, step: Step<'_>, at: usize) -> Result<(), String> {
+        if let Some(base) = self.base
+            && self.walk.depth > 0
+            && at - self.begun > MAX_RECORD
+        {
+            return Err(self.fail(too_long(base + self.begun as u64)));
+        }
         match step {
-            Step::Start(element) if walk.depth > 0 => walk.start(&element, false)?,
+            Step::Start(element) if self.walk.depth > 0 => self.walk.start(&element, false)?,
             Step::Start(element) => {
-                let length = path.len();
-                path.push('/');
-                path.push_str(element.name().as_ref());
-                if pattern.matches(&path) {
-                    path.truncate(length);
-                    walk.start(&element, true)?;
+                let length = self.path.len();
+                self.path.push('/');
+                self.path.push_str(element.name().as_ref());
+                if self.pattern.matches(&self.path) {
+                    self.path.truncate(length);
+                    if let Some(base) = self.base {
+                        self.begun = at;
+                        let begun = self.walk.visit.begin_record(base + at as u64);
+                        begun.map_err(|error| self.fail(error))?;
+                    }
+                    self.walk.start(&element, true)?;
                 } else {
-                    outside += 1;
+                    self.outside += 1;
                 }
             }
-            Step::End if walk.depth > 0 => walk.end(),
+            Step::End if self.walk.depth > 0 => self.walk.end(),
             Step::End => {
-                outside -= 1;
-                path.truncate(path.rfind('/').unwrap_or(0));
+                self.outside -= 1;
+                self.path.truncate(self.path.rfind('/').unwrap_or(0));
             }
-            Step::Text(text) => walk.text(text),
+            Step::Text(text) => self.walk.text(text),
         }
-        if walk.depth + outside > MAX_DEPTH { Err("is nested more than 256 deep".into()) } else { Ok(()) }
-    })
+        if self.walk.depth + self.outside > MAX_DEPTH { Err("is nested more than 256 deep".into()) } else { Ok(()) }
+    }
+
+    fn fail(&mut self, error: JobError) -> String {
+        self.failed = Some(error);
+        String::new()
+    }
 }
 
 struct Walk<'a, V> {
@@ -178,45 +266,77 @@ enum Step<'a> {
     Text(&'a str),
 }
 
-/// Hands every event of a document that matters to `step`.
-fn each(text: &str, mut step: impl FnMut(Step<'_>) -> Result<(), String>) -> Result<(), Wrong> {
+/// Hands every event of a document that matters to `step`, and the byte where it begins.
+fn each(text: &str, mut step: impl FnMut(Step<'_>, usize) -> Result<(), String>) -> Result<(), Wrong> {
     let mut reader = Reader::from_str(text);
     // An empty element is one that ends at once.
     reader.config_mut().expand_empty_elements = true;
-    let (mut open, mut roots) = (0u64, 0u64);
+    let mut events = Events::default();
     loop {
         let at = reader.buffer_position() as usize;
         let wrong = |what: String| Wrong { at, what };
         let event = reader.read_event().map_err(|error| wrong(format!("is not XML: {error}")))?;
-        let told = match event {
+        let more = events.take(event, at, |taken| step(taken, at)).map_err(wrong)?;
+        if let Some(foreign) = events.foreign.take()
+            && !text.is_ascii()
+        {
+            return Err(foreign);
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// What is known of a document from its events so far.
+#[derive(Default)]
+struct Events {
+    open: u64,
+    roots: u64,
+    /// It says that it is written in something else than UTF-8, which is wrong unless all of it is ASCII.
+    foreign: Option<Wrong>,
+}
+
+impl Events {
+    /// Hands an event to `step` if it matters. False at the end.
+    #[inline]
+    fn take(
+        &mut self,
+        event: Event<'_>,
+        at: usize,
+        mut step: impl FnMut(Step<'_>) -> Result<(), String>,
+    ) -> Result<bool, String> {
+        match event {
             Event::Start(element) => {
-                roots += u64::from(open == 0);
-                open += 1;
-                step(Step::Start(element))
+                self.roots += u64::from(self.open == 0);
+                self.open += 1;
+                step(Step::Start(element))?;
             }
             Event::End(_) => {
-                open -= 1;
-                step(Step::End)
+                self.open -= 1;
+                step(Step::End)?;
             }
-            Event::Text(text) if open == 0 && !text.trim_matches(is_space).is_empty() => {
-                Err("is not XML: there is text outside of its elements".into())
+            Event::Text(text) if self.open == 0 && !text.trim_matches(is_space).is_empty() => {
+                return Err("is not XML: there is text outside of its elements".into());
             }
-            Event::Text(text) if text.contains('\r') => step(Step::Text(&text.xml10_content())),
-            Event::Text(text) => step(Step::Text(&text)),
-            Event::CData(text) => step(Step::Text(&text.xml10_content())),
-            Event::GeneralRef(reference) => resolve(&reference).and_then(|text| step(Step::Text(&text))),
-            Event::Decl(declaration) => match declaration.encoding() {
-                Some(Ok(name)) if !is_utf8(&name) && !text.is_ascii() => {
-                    Err(format!("is written in {name}, which is not read; convert it to UTF-8"))
+            Event::Text(text) if text.contains('\r') => step(Step::Text(&text.xml10_content()))?,
+            Event::Text(text) => step(Step::Text(&text))?,
+            Event::CData(text) => step(Step::Text(&text.xml10_content()))?,
+            Event::GeneralRef(reference) => step(Step::Text(&resolve(&reference)?))?,
+            Event::Decl(declaration) => {
+                if let Some(Ok(name)) = declaration.encoding()
+                    && !is_utf8(&name)
+                {
+                    let what = format!("is written in {name}, which is not read; convert it to UTF-8");
+                    self.foreign = Some(Wrong { at, what });
                 }
-                _ => Ok(()),
-            },
-            Event::Eof if open > 0 => Err("is not XML: it ends before its elements do".into()),
-            Event::Eof if roots == 0 => Err("is not XML: there is no element".into()),
-            Event::Eof => return Ok(()),
-            _ => Ok(()),
-        };
-        told.map_err(wrong)?;
+            }
+            Event::Eof if self.open > 0 => return Err("is not XML: it ends before its elements do".into()),
+            Event::Eof if self.roots == 0 => return Err("is not XML: there is no element".into()),
+            Event::Eof => return Ok(false),
+            _ => {}
+        }
+        Ok(true)
     }
 }
 
@@ -251,7 +371,7 @@ pub(crate) fn repeated(text: &str) -> Vec<(Path, u64)> {
     // The open elements: which of `seen`, and which element of all.
     let mut open: Vec<(Option<usize>, u64)> = vec![(Some(0), 0)];
     let mut elements = 0;
-    let walked = each(text, |step| {
+    let walked = each(text, |step, _| {
         match step {
             Step::Start(element) => {
                 elements += 1;

@@ -6,13 +6,16 @@ use std::borrow::Cow;
 
 use super::records::{Path, Tree};
 use super::value::Value;
+use crate::frame::failure::JobError;
 
 mod scan;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub(crate) use scan::Scanner;
+pub(crate) use stream::{Stop, Walk};
 pub(crate) use text::write_string;
 
 /// How deep objects and lists may be nested.
@@ -56,6 +59,12 @@ pub(crate) trait Visit {
     fn text(&mut self, node: Self::Node, text: &str);
     /// The record that the values since the last end belong to has ended.
     fn end_record(&mut self);
+    /// A record begins at this byte of the file. Told where a document is read piece by piece.
+    fn begin_record(&mut self, _at: u64) -> Result<(), JobError> {
+        Ok(())
+    }
+    /// The values since the record was begun are none: there was not enough of it, and it comes again.
+    fn forget_record(&mut self) {}
 }
 
 /// Reads all records of a document, which may also be several ones after the other: what lies at `path` below each, and if
@@ -70,6 +79,13 @@ pub(crate) fn records<V: Visit<Node = usize>>(text: &str, path: &[String], visit
 
 /// Reads one record. What is no object has its value under the name `value`.
 pub(crate) fn record<V: Visit<Node = usize>>(scanner: &mut Scanner<'_>, visit: &mut V, depth: u32) -> Read<()> {
+    values(scanner, visit, depth)?;
+    visit.end_record();
+    Ok(())
+}
+
+/// Reads the values of a record, without its end.
+fn values<V: Visit<Node = usize>>(scanner: &mut Scanner<'_>, visit: &mut V, depth: u32) -> Read<()> {
     if scanner.space() == b'{' {
         scanner.object(visit, Tree::ROOT, depth)?;
     } else {
@@ -78,7 +94,6 @@ pub(crate) fn record<V: Visit<Node = usize>>(scanner: &mut Scanner<'_>, visit: &
             None => scanner.skip(depth)?,
         }
     }
-    visit.end_record();
     Ok(())
 }
 

@@ -7,6 +7,13 @@ use super::{MAX_DEPTH, Read, Scalar, Visit, Wrong, record};
 use crate::jobs::table::records::Path;
 use crate::jobs::table::value::{self, Value};
 
+/// What is wrong, where it is said in several places.
+pub(super) const TOO_DEEP: &str = "is nested more than 128 deep";
+/// What more text could put right.
+const NO_VALUE: &str = "is not JSON: expected a value";
+const NO_WORD: &str = "is not JSON: no such word, and not a number";
+const NO_END: &str = "is not JSON: a string that does not end";
+
 /// A place in a text.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
@@ -23,6 +30,28 @@ impl<'a> Scanner<'a> {
     /// The place.
     pub(crate) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Back to a place.
+    pub(super) fn go_back(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Whether the last byte that was passed is the end of a string, a list or an object.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.text.as_bytes()[..self.at].last(), Some(b'"' | b']' | b'}'))
+    }
+
+    /// Whether the text may just not go on far enough: what is wrong could be right with more of it.
+    pub(super) fn is_cut_off(&self, wrong: &Wrong) -> bool {
+        let rest = self.text.as_bytes().get(wrong.at..).unwrap_or_default();
+        match wrong.what {
+            _ if rest.is_empty() => true,
+            NO_END => true,
+            NO_VALUE => rest == b"-" || ["null", "true", "false"].iter().any(|word| word.as_bytes().starts_with(rest)),
+            NO_WORD => rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')),
+            _ => false,
+        }
     }
 
     fn wrong<T>(&self, what: &'static str) -> Read<T> {
@@ -83,7 +112,7 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn object<V: Visit>(&mut self, visit: &mut V, node: V::Node, depth: u32) -> Read<()> {
         if depth >= MAX_DEPTH {
-            return self.wrong("is nested more than 128 deep");
+            return self.wrong(TOO_DEEP);
         }
         self.at += 1;
         if self.space() == b'}' {
@@ -175,7 +204,7 @@ impl<'a> Scanner<'a> {
         open: bool,
     ) -> Read<()> {
         if depth >= MAX_DEPTH {
-            return self.wrong("is nested more than 128 deep");
+            return self.wrong(TOO_DEEP);
         }
         match (self.space(), path) {
             // The elements of a list are records; a list among them is one too.
@@ -208,7 +237,7 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn find_lists(&mut self, path: &mut Path, found: &mut Vec<(Path, u64)>) -> Read<()> {
         if path.len() >= MAX_DEPTH as usize {
-            return self.wrong("is nested more than 128 deep");
+            return self.wrong(TOO_DEEP);
         }
         let mut first = true;
         match self.space() {
@@ -247,7 +276,7 @@ impl<'a> Scanner<'a> {
             b'"' => self.string().map(drop),
             opening @ (b'{' | b'[') => {
                 if depth >= MAX_DEPTH {
-                    return self.wrong("is nested more than 128 deep");
+                    return self.wrong(TOO_DEEP);
                 }
                 let mut first = true;
                 if opening == b'{' {
@@ -278,11 +307,11 @@ impl<'a> Scanner<'a> {
             None if rest.starts_with("null") => (Scalar::Null, 4),
             None if rest.starts_with("true") => (Scalar::Plain(Value::Bool(true), "true"), 4),
             None if rest.starts_with("false") => (Scalar::Plain(Value::Bool(false), "false"), 5),
-            None => return self.wrong("is not JSON: expected a value"),
+            None => return self.wrong(NO_VALUE),
         };
         // What follows ends the word, or the word is no value.
         if !matches!(rest.as_bytes().get(len), None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')) {
-            return self.wrong("is not JSON: no such word, and not a number");
+            return self.wrong(NO_WORD);
         }
         self.at += len;
         Ok(scalar)
@@ -311,7 +340,7 @@ impl<'a> Scanner<'a> {
                 }
                 None => {
                     self.at = start - 1;
-                    return self.wrong("is not JSON: a string that does not end");
+                    return self.wrong(NO_END);
                 }
             }
         }
