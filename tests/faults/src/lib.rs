@@ -21,14 +21,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use procpool::{Kind, Pool};
-pub use support::{alone, children, open_descriptors, process, processes, wait_until};
+pub use support::{WATCHDOG, alone, alone_for, children, open_descriptors, process, processes, wait_until};
 
 /// Far more than an end needs on a loaded machine, far less than a hang.
 const END: Duration = Duration::from_secs(20);
 
 /// [`alone`], and nothing new in `/dev/shm` or among the pool's threads either.
 pub fn guarded(test: impl FnOnce()) {
-    alone(|| {
+    guarded_for(WATCHDOG, test);
+}
+
+/// [`guarded`], for a test that takes longer, and looks itself after what it waits for.
+pub fn guarded_for(limit: Duration, test: impl FnOnce()) {
+    alone_for(limit, || {
         let files = shared_files();
         let threads = pool_threads();
         test();

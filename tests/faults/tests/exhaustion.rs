@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use procpool::failpoints::{Call, arm, disarm};
 use procpool::{Error, Kind, Pool, Queue};
-use procpool_faults::{children, double, guarded, open_descriptors, pool_threads, wait_until};
+use procpool_faults::{children, double, guarded_for, open_descriptors, pool_threads, wait_until};
 
 procpool::init_in_tests!();
 
 /// One round; far more than it needs on a loaded machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
+/// All of them; each is watched by itself.
+const ALL_ROUNDS: Duration = Duration::from_secs(3600);
 const LARGE: usize = 200 * 1024;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -153,7 +155,7 @@ fn exhaust(threads: bool, failures: u64, stride: u64) {
         PANICS.fetch_add(1, SeqCst);
         let _ = writeln!(std::io::stderr(), "{panic}");
     }));
-    guarded(|| {
+    guarded_for(ALL_ROUNDS, || {
         // Once without, so that what is made once for the whole process is there.
         assert_eq!(round_with("nothing fails", threads, Call::Memfd, u64::MAX, 0, 0), (19, 0));
         let (start, mut rounds, mut whole, mut counts) = (Instant::now(), 0, 0, BTreeMap::new());

@@ -116,7 +116,7 @@ impl Reporter {
             self.print(&record_of(path, false).with("error", told).line())
         } else {
             let (red, plain) = if self.colour { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-            self.note(&format!("{}: {red}{}{plain}", names::show(path), error.message));
+            self.note(&format!("{}: {red}{}{plain}", names::show(path), names::show_message(&error.message)));
             match line {
                 Some(line) if !self.style.quiet => self.print(line),
                 _ => Ok(()),

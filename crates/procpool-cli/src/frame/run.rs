@@ -231,9 +231,7 @@ where
     }
     // What has ended and waits for those before it.
     let mut ended: BTreeMap<usize, Ended<J::Done>> = BTreeMap::new();
-    for (index, how) in recall::<J>(&past, &items) {
-        arrive(&mut job, &mut ended, &items, index, how);
-    }
+    recall::<J>(&past, &items, |index, how| arrive(&mut job, &mut ended, &items, index, how));
     drop(past);
     let unchanged = ended.len();
     for (index, Item { path, plan }) in items.iter().enumerate() {
@@ -292,6 +290,7 @@ where
         let told = outcome.as_ref().map(result);
         let outputs = plan.as_ref().map(J::outputs).unwrap_or_default();
         stream.tell(&Event::InputEnded { input: path, outputs: &outputs, outcome: told, task: &task });
+        stream.worked_on(index, None);
         outcome.map_or_else(Ended::Failed, Ended::Done)
     };
     for (index, item) in items.iter().enumerate() {
@@ -366,6 +365,9 @@ where
                     let assembly = begun.entry(index).or_default();
                     if !assembly.add(piece.number, outcome, task, allowance(), J::join) {
                         fed.borrow_mut().lost.insert(index);
+                    }
+                    if let Some(&pieces) = fed.borrow().likely.get(&index) {
+                        stream.worked_on(index, Some((assembly.ended() as f64 / pieces as f64).min(1.0)));
                     }
                     if at.is_none() || whole.get(&index) == Some(&assembly.ended()) {
                         arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
@@ -457,15 +459,15 @@ fn keep_log<J: Job>(log: &LogFile, items: &mut Vec<Item<J::Plan>>) {
     }
 }
 
-/// The inputs that the log says are done and that are as they were then.
-fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> Vec<(usize, Ended<J::Done>)> {
+/// Says of each input that the log says is done, and that is as it was then, what came of it.
+fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>], mut found: impl FnMut(usize, Ended<J::Done>)) {
     let here = std::env::current_dir().unwrap_or_default();
-    let done = |(index, item): (usize, &Item<J::Plan>)| {
-        let plan = item.plan.as_ref().ok()?;
-        let result = past.result(&here, &item.path, &J::outputs(plan))?;
-        Some((index, Ended::Unchanged(serde_json::from_value(result.clone()).ok()?)))
-    };
-    items.iter().enumerate().filter_map(done).collect()
+    for (index, item) in items.iter().enumerate() {
+        let result = item.plan.as_ref().ok().and_then(|plan| past.result(&here, &item.path, &J::outputs(plan)));
+        if let Some(done) = result.and_then(|result| serde_json::from_value(result).ok()) {
+            found(index, Ended::Unchanged(done));
+        }
+    }
 }
 
 /// Notes how an input has ended.

@@ -188,9 +188,9 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Says whether the worker still looks at the task's input.
-    pub(super) fn set_holds(&mut self, holds: bool) {
-        self.holds = holds;
+    /// Says whether the worker still looks at the task's input, and whether it did before.
+    pub(super) fn set_holds(&mut self, holds: bool) -> bool {
+        std::mem::replace(&mut self.holds, holds)
     }
 
     /// From the descriptors of a message, and which of them are memory.
@@ -228,9 +228,9 @@ impl Large {
         Self { memory: Memory::Memfd(memory), refers_to: Beside::new(fds, ids) }
     }
 
-    /// Says whether the worker still looks at the task's input, and whether it did before.
-    pub(super) fn set_holds(&mut self, holds: bool) -> bool {
-        std::mem::replace(&mut self.refers_to.holds, holds)
+    /// What it refers to.
+    pub(super) fn beside(&mut self) -> &mut Beside {
+        &mut self.refers_to
     }
 
     /// An output in a segment.

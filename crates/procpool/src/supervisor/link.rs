@@ -47,10 +47,10 @@ enum Arrived {
 }
 
 impl Arrived {
-    fn set_holds(&mut self, holds: bool) {
+    fn beside(&mut self) -> &mut Beside {
         match self {
-            Self::Memory(large) => drop(large.set_holds(holds)),
-            Self::Only(beside) => beside.set_holds(holds),
+            Self::Memory(large) => large.beside(),
+            Self::Only(beside) => beside,
         }
     }
 }
@@ -516,7 +516,7 @@ impl Link {
                     true => Arrived::Memory(Large::new(fds, &memories)),
                     false => Arrived::Only(Beside::new(fds, &memories)),
                 };
-                arrived.set_holds(holds);
+                arrived.beside().set_holds(holds);
                 self.arrived.insert(number, arrived);
                 Ok(Word::Nothing)
             }
@@ -524,7 +524,7 @@ impl Link {
                 self.held.remove(&number);
                 // Its result may still be in the ring.
                 if let Some(arrived) = self.arrived.get_mut(&number) {
-                    arrived.set_holds(false);
+                    arrived.beside().set_holds(false);
                 }
                 Ok(Word::Nothing)
             }

@@ -85,18 +85,18 @@ impl Engine {
         let mut since = Instant::now();
         let mut polls = 0u32;
         loop {
-            let drained = self.drain();
+            let Looked { taken, is_crowded } = self.look();
             if waiting.is_done() {
                 return true;
             }
-            if drained {
+            if taken {
                 since = Instant::now();
             }
             if past(deadline) {
                 return false;
             }
             polls = polls.wrapping_add(1);
-            if self.is_crowded() {
+            if is_crowded {
                 self.sleep_as_leader(waiting, deadline);
             } else if !polls.is_multiple_of(POLLS_PER_YIELD) {
                 std::hint::spin_loop();
@@ -109,25 +109,27 @@ impl Engine {
         }
     }
 
-    /// Whether all CPUs are needed by workers: then looking for their results only delays these.
-    fn is_crowded(&self) -> bool {
-        // On a single CPU it is whoever looks that gives way to the others, without going to sleep.
-        self.cpus > 1 && self.lock().busy_links() >= self.cpus
-    }
-
     /// Takes what the workers have published. Returns whether there was anything.
     pub(crate) fn drain(&self) -> bool {
+        self.look().taken
+    }
+
+    fn look(&self) -> Looked {
         let mut out = Outbox::default();
-        {
+        let looked = {
             let mut core = self.lock();
-            if !core.has_results() {
-                return false;
+            let taken = core.has_results();
+            if taken {
+                let now = self.now();
+                core.drain(now, &mut out);
             }
-            let now = self.now();
-            core.drain(now, &mut out);
+            // On a single CPU it is whoever looks that gives way to the others, without going to sleep.
+            Looked { taken, is_crowded: self.cpus > 1 && core.busy_links() >= self.cpus }
+        };
+        if looked.taken {
+            self.flush(out);
         }
-        self.flush(out);
-        true
+        looked
     }
 
     fn sleep_as_leader(&self, waiting: &dyn Waiting, deadline: Option<Instant>) {
@@ -163,6 +165,14 @@ impl Engine {
             heir.unpark();
         }
     }
+}
+
+/// What a look for results has found.
+struct Looked {
+    /// Whether there were any.
+    taken: bool,
+    /// Whether workers need all CPUs: then looking again only delays them.
+    is_crowded: bool,
 }
 
 /// Waits until fewer than `most` tasks are pending.

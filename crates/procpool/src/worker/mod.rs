@@ -4,6 +4,7 @@ mod confine;
 mod mailbox;
 mod once;
 mod serve;
+mod telling;
 
 use std::os::fd::OwnedFd;
 

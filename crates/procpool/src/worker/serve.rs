@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::once::{send_with, ship};
+use super::telling::{Shown, Telling};
 use super::{EXIT_UNABLE, Place, confine, input_of, parent_is_gone, run_in_original, send, unable};
 use crate::arena::Shelf;
 use crate::attach::{self, Memories};
@@ -16,7 +17,7 @@ use crate::os::fork::Original;
 use crate::os::lent::{Lendable, Views};
 use crate::os::memory::{Mapping, Part};
 use crate::os::socket::Socket;
-use crate::ring::{ENOUGH, FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
+use crate::ring::{FULL, INLINE_MAX, Listener, Region, ResultProducer, SLEEPING, TaskConsumer, TaskHeader};
 use crate::wire::control::{CallMessage, PanicReport, SandboxRules, ToParent};
 use crate::wire::items::{
     Attached, Place as InArena, Status, begin_result, begun_result, end_result, put_result, split_task,
@@ -27,11 +28,6 @@ use crate::wire::value::Source;
 const LOOK: Duration = Duration::from_micros(50);
 /// And at least, when looking was in vain the last times.
 const LEAST_LOOK: Duration = Duration::from_micros(2);
-/// How long a result waits for somebody to take it by himself, when nobody waits for it and there is nothing to do: whoever has
-/// submitted a short task is about to ask for it, and the supervisor need not be woken.
-const PATIENCE: Duration = Duration::from_micros(10);
-/// How long a result may wait for others while the parent sleeps and there is enough to do.
-const HOLD: Duration = Duration::from_micros(500);
 /// Polls between two offers of the CPU to others, the parent first of all.
 const POLLS_PER_YIELD: u32 = 32;
 /// After so long without a task a worker gives memory back.
@@ -97,8 +93,7 @@ pub(super) fn serve(
         shelf: Shelf::new(results),
         is_tidy: true,
         look: LOOK,
-        held: None,
-        patience: Patience::default(),
+        telling: Telling::default(),
     };
     worker.work();
     // As long as the socket is open nobody thinks that this worker is gone.
@@ -157,33 +152,7 @@ struct Worker {
     is_tidy: bool,
     /// How long to look for the next task before sleeping.
     look: Duration,
-    /// Since when there is a result for which nobody was woken.
-    held: Option<Instant>,
-    patience: Patience,
-}
-
-/// Whether to let a result wait for somebody to take it by himself: less and less often, if nobody does.
-#[derive(Default)]
-struct Patience {
-    /// How many results are not to wait before the next one that is.
-    skip: u32,
-    left: u32,
-}
-
-impl Patience {
-    /// The most results that do not wait.
-    const MOST: u32 = 1024;
-
-    /// Whether this one is to wait. Whoever sees it taken begins anew.
-    fn is_due(&mut self) -> bool {
-        if self.left > 0 {
-            self.left -= 1;
-            return false;
-        }
-        self.skip = (2 * self.skip + 1).min(Self::MOST);
-        self.left = self.skip;
-        true
-    }
+    telling: Telling,
 }
 
 impl Worker {
@@ -220,15 +189,10 @@ impl Worker {
                 std::hint::spin_loop();
             }
             let looked = start.elapsed();
-            if self.held.is_some() {
-                if self.results.are_taken() {
-                    self.held = None;
-                    self.patience = Patience::default();
-                } else if looked >= PATIENCE {
-                    self.tell();
-                }
+            if self.telling.is_holding() && self.telling.is_over(looked, self.results.are_taken()) {
+                self.tell();
             }
-            if looked >= self.look && self.held.is_none() {
+            if looked >= self.look && !self.telling.is_holding() {
                 break;
             }
             rustix::thread::sched_yield();
@@ -264,7 +228,7 @@ impl Worker {
 
     /// Wakes who is to be woken for what was held back, unless it was taken.
     fn tell(&mut self) {
-        if self.held.take().is_some() && !self.results.are_taken() {
+        if self.telling.end() && !self.results.are_taken() {
             self.ring();
         }
     }
@@ -450,15 +414,8 @@ impl Worker {
         let run_ns = u64::try_from((now - *since).as_nanos()).unwrap_or(u64::MAX);
         *since = now;
         if self.results.commit(run_ns).is_some() {
-            // Waking the parent costs both of us more than a short task does, so a worker that has enough to do does it for
-            // several results at once. Should the next task be a long one, the supervisor looks for them.
-            let held = self.held.filter(|_| !self.results.is_only_one()).unwrap_or(now);
-            self.held = Some(held);
-            let behind = self.tasks.behind();
-            let enough = behind >= ENOUGH && now - held < HOLD;
-            let idle = at_end && behind == 0;
-            let mut patient = || idle && self.region.is_listener(Listener::Supervisor) && self.patience.is_due();
-            if !(enough || patient()) {
+            let shown = Shown { now, is_only_one: self.results.is_only_one(), behind: self.tasks.behind(), at_end };
+            if self.telling.is_due(shown, || self.region.is_listener(Listener::Supervisor)) {
                 self.tell();
             }
         }
@@ -470,7 +427,7 @@ impl Worker {
             if self.mailbox.is_closed() {
                 self.give_up();
             }
-            self.held = None;
+            self.telling.end();
             self.ring();
             self.sleep(FULL, None, |worker| worker.results.is_stuck() && !worker.mailbox.is_closed());
         }

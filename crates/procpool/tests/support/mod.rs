@@ -3,23 +3,30 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; a test that gets here hangs.
-const WATCHDOG: Duration = Duration::from_secs(120);
+pub const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// Runs `test` alone among the tests of this binary, under a watchdog, and then asserts that it left no child process and
 /// no descriptor.
 pub fn alone(test: impl FnOnce()) {
+    alone_for(WATCHDOG, test);
+}
+
+/// [`alone`], for a test that takes longer, and looks itself after what it waits for.
+pub fn alone_for(limit: Duration, test: impl FnOnce()) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (done, is_done) = channel::<()>();
     let name = std::thread::current().name().unwrap_or("?").to_string();
     let watchdog = std::thread::spawn(move || {
-        if is_done.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs");
+        if is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // What `eprintln` writes is not shown of a test that has not ended.
+            let _ = writeln!(std::io::stderr(), "{name} hangs");
             std::process::abort();
         }
     });

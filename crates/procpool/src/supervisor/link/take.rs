@@ -91,7 +91,7 @@ impl Link {
         }
         bytes.truncate(len);
         let mut attached = self.claim_attached(&bytes)?;
-        let held = attached.iter_mut().filter_map(|(&number, large)| large.set_holds(false).then_some(number));
+        let held = attached.iter_mut().filter_map(|(&number, large)| large.beside().set_holds(false).then_some(number));
         let held: Vec<u64> = held.collect();
         let lent = |(_, _, frame): (FrameId, u32, &Arc<Frame>)| frame.extent.is_some();
         if !held.is_empty() && !books.sched.front(worker).is_some_and(lent) {
