@@ -107,10 +107,10 @@ fn the_same_format_is_kept_where_it_makes_sense() {
 }
 
 #[test]
-fn the_colour_profile_is_kept() {
+fn the_colour_profile_is_kept_if_asked_for() {
     for (_, content) in &pictures()[..2] {
         for wanted in [OutFormat::Jpeg, OutFormat::Png, OutFormat::WebP] {
-            let options = Options { format: wanted, ..Options::default() };
+            let options = Options { format: wanted, keep_profile: true, ..Options::default() };
             let made = thumbnail(content, &options).expect("the picture is whole");
             let found = match made.format {
                 Format::Png => png::Decoder::new(Cursor::new(&made.bytes))

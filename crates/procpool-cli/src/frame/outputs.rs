@@ -342,10 +342,16 @@ impl Drop for Temporary<'_> {
     }
 }
 
-fn temporary_name() -> io::Result<String> {
+/// A hidden name that nothing has yet.
+pub(crate) fn temporary_name() -> io::Result<String> {
     let mut random = [0; 8];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
     Ok(format!("{TEMPORARY_PREFIX}{:016x}{TEMPORARY_SUFFIX}", u64::from_ne_bytes(random)))
+}
+
+/// Whether it is such a name.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY_PREFIX.as_bytes()) && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
 }
 
 /// Marks a file as being written. File systems without locks never have their stale files cleaned, which is harmless.
@@ -363,8 +369,7 @@ pub(crate) fn clean(folder: &Folder) {
     let Ok(entries) = Dir::read_from(&folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let bytes = name.to_bytes();
-        if !(bytes.starts_with(TEMPORARY_PREFIX.as_bytes()) && bytes.ends_with(TEMPORARY_SUFFIX.as_bytes())) {
+        if !is_temporary(name.to_bytes()) {
             continue;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -10,11 +10,11 @@
 //!   `convert`; Pillow alone would take the nearest pixel, and refuse to blur.
 //! - A colour declared transparent (PNG `tRNS`, GIF) becomes an alpha channel.
 //! - Samples of 16 bits keep their upper 8.
-//! - CMYK is made small as CMYK and then converted to RGB, as by `convert("RGB")`.
+//! - CMYK is made small as CMYK and then converted to RGB: by its colour profile or, without one, as by `convert("RGB")`.
 //! - The orientation noted in EXIF, XMP or TIFF is applied, and the box is meant for the upright
 //!   picture: a portrait stored lying on its side still fits.
-//! - The ICC profile is kept, so that colours stay right. All other metadata (place, camera,
-//!   comments) is dropped.
+//! - Colours are converted to sRGB by the picture's ICC profile, so that they are right everywhere; or the profile is kept.
+//!   All other metadata (place, camera, comments) is dropped.
 //! - Transparency is laid on white where the output is JPEG.
 //!
 //! A damaged or cut-off picture is an error, never half a thumbnail.
@@ -29,11 +29,14 @@ mod exif;
 mod filter;
 mod format;
 mod fused;
+mod look;
 mod orient;
 mod pad;
 mod pixels;
+mod profile;
 mod reduce;
 mod resize;
+mod sample;
 mod shape;
 mod size;
 mod smartcrop;
@@ -43,8 +46,11 @@ use std::borrow::Cow;
 pub use error::PictureError;
 pub use filter::Filter;
 pub use format::{Format, OutFormat};
+pub use look::difference_hash;
 pub use pixels::{Layout, Pixels};
+pub use profile::to_srgb;
 pub use resize::{Resampling, resize};
+pub use sample::{Sample, SampleOptions, sample};
 pub use shape::{Bounds, Fit, Region};
 pub use smartcrop::Crop;
 
@@ -89,6 +95,9 @@ pub struct Options {
     /// Whether to decode what a small thumbnail does not need: the scans of a progressive JPEG that refine details. Damage
     /// there is noticed only then.
     pub verify: bool,
+    /// Whether colours stay as they are and the thumbnail gets the picture's colour profile, where it has one for its own
+    /// colours, instead of being converted to sRGB.
+    pub keep_profile: bool,
 }
 
 impl Default for Options {
@@ -106,6 +115,7 @@ impl Default for Options {
             max_pixels: 500_000_000,
             fast: false,
             verify: false,
+            keep_profile: false,
         }
     }
 }
@@ -282,7 +292,14 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         Ok((shape, resize::resample(source, blur, &resampling)))
     };
     let finished = |(shape, pixels): (Shape, Pixels), icc: Option<Vec<u8>>| {
-        let mut pixels = orient::apply(alpha::cmyk_to_rgb(pixels), orientation);
+        let (pixels, icc) = if options.keep_profile {
+            // One for ink is of no use to RGB.
+            let icc = icc.filter(|_| pixels.layout != Layout::Cmyk);
+            (alpha::cmyk_to_rgb(pixels), icc)
+        } else {
+            (profile::to_srgb(pixels, icc.as_deref()), None)
+        };
+        let mut pixels = orient::apply(pixels, orientation);
         let before = pixels.layout;
         if let Some(frame) = shape.frame {
             pixels = pad::pad(pixels, orientation.turn_size(frame), options.background);

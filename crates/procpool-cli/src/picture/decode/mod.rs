@@ -7,7 +7,8 @@ mod tiff;
 mod webp;
 
 use super::orient::Orientation;
-use super::{Format, Layout, PictureError, Pixels};
+use super::profile::fits;
+use super::{Format, PictureError, Pixels};
 
 /// What is wanted of a decoder.
 pub(super) struct Request<'a> {
@@ -35,7 +36,7 @@ pub(super) struct Decoded {
     pub(super) extent: (f64, f64),
     /// How the pixels are still to be turned.
     pub(super) orientation: Orientation,
-    /// The colour profile, if it fits the thumbnail's colours.
+    /// The colour profile, if it is for `pixels`.
     pub(super) icc: Option<Vec<u8>>,
 }
 
@@ -81,15 +82,6 @@ impl Request<'_> {
     }
 }
 
-/// Whether a colour profile describes pixels of this layout. One for CMYK does not: by the time
-/// the thumbnail is written, its pixels are RGB.
-fn fits(profile: &[u8], layout: Layout) -> bool {
-    matches!(
-        (profile.get(16..20), layout),
-        (Some(b"GRAY"), Layout::Gray | Layout::GrayAlpha) | (Some(b"RGB "), Layout::Rgb | Layout::Rgba)
-    )
-}
-
 fn damaged(format: Format, detail: impl ToString) -> PictureError {
     PictureError::Damaged { format, detail: detail.to_string() }
 }
@@ -98,20 +90,5 @@ fn io_error(format: Format, error: &std::io::Error) -> PictureError {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => PictureError::Truncated { format },
         _ => damaged(format, error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_fitting_profiles_are_kept() {
-        let profile = |space: &[u8]| [&[0; 16], space, &[0; 108]].concat();
-        assert!(fits(&profile(b"RGB "), Layout::Rgba));
-        assert!(fits(&profile(b"GRAY"), Layout::Gray));
-        assert!(!fits(&profile(b"GRAY"), Layout::Rgb));
-        assert!(!fits(&profile(b"CMYK"), Layout::Cmyk));
-        assert!(!fits(b"RGB ", Layout::Rgb));
     }
 }
