@@ -90,7 +90,7 @@ fn the_log_tells_everything_of_every_input() {
     assert_eq!(picture["input_bytes"], json!(b"caf\xe9.jpg".as_slice()));
     let outputs = json!([{"path": "thumbs/caf\u{fffd}.jpg", "path_bytes": b"thumbs/caf\xe9.jpg".as_slice()}]);
     assert_eq!((&picture["outcome"], &picture["outputs"]), (&json!("done"), &outputs));
-    assert_eq!(picture["result"], json!({"width": 128, "height": 72}));
+    assert_eq!(picture["result"], json!({"sizes": [[128, 72]]}));
     let found = fs::metadata(place.path(latin1)).expect("input");
     assert_eq!(picture["size"], found.size());
     assert_eq!(picture["mtime_ns"], found.mtime() * 1_000_000_000 + found.mtime_nsec());

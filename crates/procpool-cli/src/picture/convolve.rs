@@ -211,7 +211,7 @@ mod tests {
     fn long_rows_are_weighed_the_same_in_parts() {
         for layout in [Layout::Gray, Layout::GrayAlpha, Layout::Rgb, Layout::Cmyk] {
             let channels = layout.channels();
-            let data: Vec<u8> = (0..200 * channels as u32).map(|at| (at * at * 37 >> 3) as u8).collect();
+            let data: Vec<u8> = (0..200 * channels as u32).map(|at| ((at * at * 37) >> 3) as u8).collect();
             let taps = taps(200, (3.5, 190.25), 7, Filter::Lanczos);
             assert!(taps.iter().any(|taps| taps.weights.len() >= MANY));
             let (mut whole, mut parts, mut planes) = (vec![0; 7 * channels], vec![0; 7 * channels], data.clone());

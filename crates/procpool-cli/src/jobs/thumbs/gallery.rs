@@ -71,7 +71,7 @@ pub(super) fn page(home: &Path, cell: u32, entries: &[Entry]) -> String {
         let _ = writeln!(
             page,
             "<li><a href=\"{}\" title=\"{full}\"><img src=\"{}\" width=\"{width}\" height=\"{height}\" loading=\"lazy\" \
-             decoding=\"async\" alt=\"\"><span>{name}</span></a></li>",
+             decoding=\"async\" alt=\"{name}\"><span aria-hidden=\"true\">{name}</span></a></li>",
             link(input),
             link(thumbnail)
         );
