@@ -120,11 +120,9 @@ impl Tree {
             }
             let opened = rustix::fs::openat(&*place.folder, temporary.as_str(), FOLDER, Mode::empty());
             let lock = opened.map_err(|error| failed(error.into()))?;
-            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                // Another run is about to take it for a stale one.
-                Err(Errno::WOULDBLOCK) => continue,
-                // Where there are no locks nothing is taken for stale.
-                Ok(()) | Err(_) => {}
+            // Another run is about to take it for a stale one. Where there are no locks nothing is taken for stale.
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                continue;
             }
             // Or has done so before the lock was there.
             if rustix::fs::fstat(&lock).map_err(|error| failed(error.into()))?.st_nlink == 0 {
