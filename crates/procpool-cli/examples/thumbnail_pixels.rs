@@ -2,7 +2,7 @@
 //!
 //! Usage: `thumbnail_pixels JOBS`, where each line of the file JOBS is
 //! `input<TAB>output<TAB>width<TAB>height<TAB>blur`, with `-` for no blur or a free side, and optionally `<TAB>fit<TAB>filter`
-//! behind it. An output file is one line `width height channels`, then the raw pixels; or one line `error: ...`.
+//! behind it, and `<TAB>fast` behind that. An output file is one line `width height channels`, then the raw pixels; or one line `error: ...`.
 
 use std::error::Error;
 use std::fs;
@@ -16,9 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let [input, output, width, height, blur, rest @ ..] = &fields[..] else {
             return Err(format!("too few fields: {line}").into());
         };
-        let (fit, filter) = match rest {
-            [] => ("inside", "bicubic"),
-            [fit, filter] => (*fit, *filter),
+        let (fit, filter, fast) = match rest {
+            [] => ("inside", "bicubic", false),
+            [fit, filter] => (*fit, *filter, false),
+            [fit, filter, "fast"] => (*fit, *filter, true),
             _ => return Err(format!("neither five nor seven fields: {line}").into()),
         };
         let options = Options {
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "box" => Filter::Box,
                 _ => return Err(format!("no filter: {filter}").into()),
             },
+            fast,
             format: OutFormat::Png,
             ..Options::default()
         };
