@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
-use procpool_cli::picture::{Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels};
+use procpool_cli::picture::{
+    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+};
 
 /// A colour profile as far as this program looks at one: it says which colours it is for.
 fn profile(colours: &[u8; 4]) -> Vec<u8> {
@@ -105,10 +107,10 @@ fn the_same_format_is_kept_where_it_makes_sense() {
 }
 
 #[test]
-fn the_colour_profile_is_kept() {
+fn the_colour_profile_is_kept_if_asked_for() {
     for (_, content) in &pictures()[..2] {
         for wanted in [OutFormat::Jpeg, OutFormat::Png, OutFormat::WebP] {
-            let options = Options { format: wanted, ..Options::default() };
+            let options = Options { format: wanted, keep_profile: true, ..Options::default() };
             let made = thumbnail(content, &options).expect("the picture is whole");
             let found = match made.format {
                 Format::Png => png::Decoder::new(Cursor::new(&made.bytes))
@@ -270,7 +272,8 @@ fn damage_never_panics() {
 fn impossible_options_are_refused() {
     let content = jpeg(16, 16);
     for options in [
-        Options { box_size: (0, 5), ..Options::default() },
+        Options { bounds: Bounds::both(0, 5), ..Options::default() },
+        Options { bounds: Bounds { width: None, height: None }, ..Options::default() },
         Options { quality: 0, ..Options::default() },
         Options { quality: 101, ..Options::default() },
         Options { blur: Some(f32::NAN), ..Options::default() },

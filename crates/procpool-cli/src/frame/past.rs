@@ -113,12 +113,12 @@ impl Past {
         Ok(past)
     }
 
-    /// What came of an input, if it is done: the same file as then, and its output is where it would be put now.
-    pub(crate) fn result(&self, here: &Path, input: &Path, output: Option<&Path>) -> Option<Value> {
+    /// What came of an input, if it is done: the same file as then, and its outputs are where they would be put now.
+    pub(crate) fn result(&self, here: &Path, input: &Path, outputs: &[&Path]) -> Option<Value> {
         let done = self.done.get(&here.join(input))?;
         let is_same = Stamp::of(&fs::metadata(input).ok()?) == done.stamp;
         let is_there = |output: &PathBuf| fs::symlink_metadata(output).is_ok_and(|found| found.is_file());
-        let outputs: Vec<PathBuf> = output.iter().map(|output| here.join(output)).collect();
+        let outputs: Vec<PathBuf> = outputs.iter().map(|output| here.join(output)).collect();
         if is_same && outputs == done.outputs && outputs.iter().all(is_there) { self.read_result(done) } else { None }
     }
 

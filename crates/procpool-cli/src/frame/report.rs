@@ -104,6 +104,11 @@ impl Reporter {
         }
     }
 
+    /// What would be made of an input is there. No news, but to programs.
+    pub(crate) fn there(&mut self, path: &Path, record: Record) -> Result<(), OutputError> {
+        if self.style.json { self.done(path, "", Record::default().with("skipped", true).and(record)) } else { Ok(()) }
+    }
+
     /// An input failed. `line` stands in for its result on standard output, where there is one.
     pub(crate) fn failed(&mut self, path: &Path, error: &JobError, line: Option<&str>) -> Result<(), OutputError> {
         if self.style.json {

@@ -25,7 +25,7 @@ pub(crate) enum Event<'a> {
         options: &'a Value,
         /// How many inputs there are.
         inputs: usize,
-        /// How many others were passed over because an earlier run made them.
+        /// How many others were passed over because an earlier run made them, or what would be made of them.
         skipped: usize,
         /// How many of the inputs need not be done, since the log says that they are.
         unchanged: usize,
@@ -47,8 +47,8 @@ pub(crate) enum Event<'a> {
     InputEnded {
         /// Its path.
         input: &'a Path,
-        /// Where its output went or was to go.
-        output: Option<&'a Path>,
+        /// Where its outputs went or were to go.
+        outputs: &'a [&'a Path],
         /// What there is to tell of it; only if [`Stream::is_logged`].
         outcome: Result<Option<Value>, &'a JobError>,
         /// How it was worked on; all empty if it was not.

@@ -3,7 +3,9 @@
 import random
 from pathlib import Path
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
+
+import profiles
 
 ORIENTATION = 274
 SIZES = [(1, 1), (1, 500), (500, 1), (7, 3), (16, 16), (17, 33), (127, 131), (257, 101), (640, 481)]
@@ -185,7 +187,34 @@ def tiffs(folder):
         yield "TIFF orientation", path
 
 
+def with_profiles(folder):
+    """Pictures with colour profiles, in each format that has them."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    by_mode = {
+        "RGB": {
+            "sRGB": srgb,
+            "sRGB-curve": profiles.rgb(profiles.SRGB, profiles.srgb_curve()),
+            "P3": profiles.rgb(profiles.P3, profiles.srgb_curve()),
+            "Adobe": profiles.rgb(profiles.ADOBE, profiles.gamma(563 / 256)),
+            "broken": srgb[:200],
+            "ink": profiles.cmyk(3),
+        },
+        "L": {"1.8": profiles.grey(1.8), "2.2": profiles.grey(2.2), "colours": srgb},
+        "CMYK": {"inks": profiles.cmyk(), "colours": srgb},
+    }
+    by_mode["RGBA"], by_mode["LA"] = by_mode["RGB"], by_mode["L"]
+    endings = {"RGB": ["jpg", "png", "tif", "webp"], "RGBA": ["png", "webp"], "L": ["jpg", "png", "tif"], "LA": ["png"]}
+    endings["CMYK"] = ["jpg", "tif"]
+    for mode, some in by_mode.items():
+        for name, icc in some.items():
+            for ending in endings[mode]:
+                path = folder / f"profile-{mode}-{name}.{ending}"
+                options = {"lossless": True} if ending == "webp" else {}
+                pattern((257, 190), mode).save(path, icc_profile=icc, **options)
+                yield f"profile, {mode}", path
+
+
 def all_pictures(folder: Path):
     """Writes the pictures into a folder; yields their kinds and paths."""
-    for make in [jpegs, pngs, webps, gifs, tiffs]:
+    for make in [jpegs, pngs, webps, gifs, tiffs, with_profiles]:
         yield from make(folder)

@@ -8,7 +8,7 @@ use procpool_jpeg::Scale;
 
 use super::{Decoded, Request, damaged, fits};
 use crate::picture::orient::Orientation;
-use crate::picture::{Format, Layout, PictureError, Pixels, exif, size};
+use crate::picture::{Format, Layout, PictureError, Pixels, exif};
 
 const FORMAT: Format = Format::Jpeg;
 
@@ -30,7 +30,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
 /// The picture at a part of its size, if that is wanted and our own decoder takes it. What it refuses, the library is to
 /// judge, so that the verdict on a damaged picture does not depend on the size of the thumbnail.
 fn scaled(input: &[u8], request: &Request) -> Option<Decoded> {
-    if request.verify || request.shrink_to.is_none() {
+    if request.verify || request.shrink.is_none() {
         return None;
     }
     let limits = procpool_jpeg::Limits { max_pixels: request.max_pixels, max_scans: MAX_SCANS };
@@ -127,14 +127,8 @@ fn has_usual_sampling(components: &[ComponentInfo]) -> bool {
 }
 
 fn shrink(request: &Request, full_size: (u32, u32), orientation: Orientation) -> u32 {
-    let Some(bounds) = request.shrink_to else {
-        return 1;
-    };
-    let bounds = if request.rotate { orientation.turn_size(bounds) } else { bounds };
-    match size::fit(full_size, bounds) {
-        Some(_) => size::decode_shrink(full_size, bounds),
-        None => 1,
-    }
+    let orientation = if request.rotate { orientation } else { Orientation::UPRIGHT };
+    request.shrink.map_or(1, |shrink| shrink(full_size, orientation))
 }
 
 fn explain(error: JpegError) -> PictureError {

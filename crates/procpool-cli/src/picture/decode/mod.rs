@@ -7,19 +7,24 @@ mod tiff;
 mod webp;
 
 use super::orient::Orientation;
-use super::{Format, Layout, PictureError, Pixels};
+use super::profile::fits;
+use super::{Format, PictureError, Pixels};
 
 /// What is wanted of a decoder.
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     /// Pictures of more pixels are refused before memory is set aside for them.
     pub(super) max_pixels: u64,
     /// Whether the orientation noted in the file will be applied.
     pub(super) rotate: bool,
-    /// If the picture is only to be made to fit this box, the decoder may shrink it on the way.
-    pub(super) shrink_to: Option<(u32, u32)>,
+    /// If the decoder may shrink the picture on the way: by how much (1, 2, 4 or 8), for its size as it is stored and for how it
+    /// will be turned.
+    pub(super) shrink: Option<Shrink<'a>>,
     /// Whether parts of the file that make no difference to the shrunk picture are to be looked at.
     pub(super) verify: bool,
 }
+
+/// By how much a picture of this size, to be turned so, may be shrunk while it is decoded.
+pub(super) type Shrink<'a> = &'a dyn Fn((u32, u32), Orientation) -> u32;
 
 /// A decoded picture.
 pub(super) struct Decoded {
@@ -31,7 +36,7 @@ pub(super) struct Decoded {
     pub(super) extent: (f64, f64),
     /// How the pixels are still to be turned.
     pub(super) orientation: Orientation,
-    /// The colour profile, if it fits the thumbnail's colours.
+    /// The colour profile, if it is for `pixels`.
     pub(super) icc: Option<Vec<u8>>,
 }
 
@@ -60,7 +65,7 @@ pub(super) fn decode(input: &[u8], format: Format, request: &Request) -> Result<
     }
 }
 
-impl Request {
+impl Request<'_> {
     /// The number of pixels of a picture, if it may be decoded.
     fn check_size(&self, width: u32, height: u32, format: Format) -> Result<usize, PictureError> {
         if width == 0 || height == 0 {
@@ -77,15 +82,6 @@ impl Request {
     }
 }
 
-/// Whether a colour profile describes pixels of this layout. One for CMYK does not: by the time
-/// the thumbnail is written, its pixels are RGB.
-fn fits(profile: &[u8], layout: Layout) -> bool {
-    matches!(
-        (profile.get(16..20), layout),
-        (Some(b"GRAY"), Layout::Gray | Layout::GrayAlpha) | (Some(b"RGB "), Layout::Rgb | Layout::Rgba)
-    )
-}
-
 fn damaged(format: Format, detail: impl ToString) -> PictureError {
     PictureError::Damaged { format, detail: detail.to_string() }
 }
@@ -94,20 +90,5 @@ fn io_error(format: Format, error: &std::io::Error) -> PictureError {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => PictureError::Truncated { format },
         _ => damaged(format, error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_fitting_profiles_are_kept() {
-        let profile = |space: &[u8]| [&[0; 16], space, &[0; 108]].concat();
-        assert!(fits(&profile(b"RGB "), Layout::Rgba));
-        assert!(fits(&profile(b"GRAY"), Layout::Gray));
-        assert!(!fits(&profile(b"GRAY"), Layout::Rgb));
-        assert!(!fits(&profile(b"CMYK"), Layout::Cmyk));
-        assert!(!fits(b"RGB ", Layout::Rgb));
     }
 }

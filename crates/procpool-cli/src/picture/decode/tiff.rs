@@ -15,6 +15,8 @@ const FORMAT: Format = Format::Tiff;
 const PHOTOMETRIC: u16 = 262;
 const BLACK_IS_ZERO: u32 = 1;
 const PALETTE: u32 = 3;
+/// The most values of one tag; a colour profile has one for each of its bytes. The decoder takes 32 bytes for each.
+const MAX_TAG: usize = 4 << 20;
 /// Value of the tag `ExtraSamples` for alpha that the colours are already multiplied by.
 const ASSOCIATED_ALPHA: u16 = 1;
 const UNASSOCIATED_ALPHA: u16 = 2;
@@ -27,7 +29,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let mut limits = Limits::default();
     // Eight channels of 16 bits, more than any supported picture has. The tags' values, such as
     // the palette, count too.
-    limits.decoding_buffer_size = count.saturating_mul(16).max(limits.ifd_value_size);
+    limits.decoding_buffer_size = count.saturating_mul(16).max(32 * MAX_TAG);
     limits.intermediate_buffer_size = limits.decoding_buffer_size;
     decoder = decoder.with_limits(limits);
 
