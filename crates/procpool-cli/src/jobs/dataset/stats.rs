@@ -91,12 +91,12 @@ mod tests {
         whole.add(&Sums::over(&pixels));
         assert_eq!(total, whole);
         let (mean, deviation) = (total.mean().expect("pixels"), total.deviation().expect("pixels"));
-        for channel in 0..3 {
+        for (channel, (mean, deviation)) in mean.into_iter().zip(deviation).enumerate() {
             let samples = || pixels.iter().skip(channel).step_by(3).map(|&sample| f64::from(sample) / 255.0);
             let expected = samples().sum::<f64>() / 100_000.0;
             let squares = samples().map(|sample| (sample - expected).powi(2)).sum::<f64>() / 100_000.0;
-            assert!((mean[channel] - expected).abs() < 1e-12);
-            assert!((deviation[channel] - squares.sqrt()).abs() < 1e-12);
+            assert!((mean - expected).abs() < 1e-12);
+            assert!((deviation - squares.sqrt()).abs() < 1e-12);
         }
     }
 
