@@ -22,16 +22,13 @@ impl Sums {
         for some in pixels.chunks(1 << 16) {
             let (mut of, mut of_squares) = ([0u32; 3], [0u32; 3]);
             for pixel in some {
-                for channel in 0..3 {
-                    let sample = u32::from(pixel[channel]);
-                    of[channel] += sample;
-                    of_squares[channel] += sample * sample;
+                for ((of, of_squares), &sample) in of.iter_mut().zip(&mut of_squares).zip(pixel) {
+                    *of += u32::from(sample);
+                    *of_squares += u32::from(sample) * u32::from(sample);
                 }
             }
-            for channel in 0..3 {
-                sums.of[channel] += u64::from(of[channel]);
-                sums.of_squares[channel] += u64::from(of_squares[channel]);
-            }
+            sums.of.iter_mut().zip(of).for_each(|(sum, of)| *sum += u64::from(of));
+            sums.of_squares.iter_mut().zip(of_squares).for_each(|(sum, of)| *sum += u64::from(of));
         }
         sums
     }
@@ -58,10 +55,8 @@ impl Total {
     /// Adds a picture.
     pub(crate) fn add(&mut self, sums: &Sums) {
         self.pixels += u128::from(sums.pixels);
-        for channel in 0..3 {
-            self.of[channel] += u128::from(sums.of[channel]);
-            self.of_squares[channel] += u128::from(sums.of_squares[channel]);
-        }
+        self.of.iter_mut().zip(sums.of).for_each(|(sum, of)| *sum += u128::from(of));
+        self.of_squares.iter_mut().zip(sums.of_squares).for_each(|(sum, of)| *sum += u128::from(of));
     }
 
     /// The mean of each channel, where 1 is white; `None` if there are no pixels.
@@ -96,12 +91,12 @@ mod tests {
         whole.add(&Sums::over(&pixels));
         assert_eq!(total, whole);
         let (mean, deviation) = (total.mean().expect("pixels"), total.deviation().expect("pixels"));
-        for channel in 0..3 {
+        for (channel, (mean, deviation)) in mean.into_iter().zip(deviation).enumerate() {
             let samples = || pixels.iter().skip(channel).step_by(3).map(|&sample| f64::from(sample) / 255.0);
             let expected = samples().sum::<f64>() / 100_000.0;
             let squares = samples().map(|sample| (sample - expected).powi(2)).sum::<f64>() / 100_000.0;
-            assert!((mean[channel] - expected).abs() < 1e-12);
-            assert!((deviation[channel] - squares.sqrt()).abs() < 1e-12);
+            assert!((mean - expected).abs() < 1e-12);
+            assert!((deviation - squares.sqrt()).abs() < 1e-12);
         }
     }
 
