@@ -119,6 +119,47 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     if per_second < 9.95 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
+/// A colour: red, green, blue. Only colours whose names need no explanation have one; all others are written in numbers.
+pub(crate) fn colour(text: &str) -> Result<[u8; 3], String> {
+    let explain = || "write white, black, grey, red, green, blue, or #RRGGBB such as #f0f0f0".to_owned();
+    let Some(digits) = text.strip_prefix('#') else {
+        return Ok(match text {
+            "white" => [255; 3],
+            "black" => [0; 3],
+            "grey" | "gray" => [128; 3],
+            "red" => [255, 0, 0],
+            "green" => [0, 128, 0],
+            "blue" => [0, 0, 255],
+            _ => return Err(explain()),
+        });
+    };
+    let number = |digits: &str| u32::from_str_radix(digits, 16).map_err(|_| explain());
+    let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match digits.len() {
+        6 if plain => {
+            let [_, red, green, blue] = number(digits)?.to_be_bytes();
+            Ok([red, green, blue])
+        }
+        3 if plain => {
+            let number = number(digits)?;
+            Ok([8, 4, 0].map(|shift| (number >> shift & 15) as u8 * 17))
+        }
+        _ => Err(explain()),
+    }
+}
+
+/// A number of pixels, with k, M or G for thousands, millions and milliards.
+pub(crate) fn pixels(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
+        Some(b'G') => (&text[..text.len() - 1], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    count.filter(|&count| count > 0).ok_or_else(|| "write a number of pixels such as 50000000, 50M or 2G".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +222,20 @@ mod tests {
         assert_eq!(show_clock(Duration::from_secs(7)), "0:07");
         assert_eq!(show_clock(Duration::from_secs(754)), "12:34");
         assert_eq!(show_clock(Duration::from_secs(3723)), "1:02:03");
+    }
+
+    #[test]
+    fn colours_and_numbers_of_pixels() {
+        assert_eq!(colour("white"), Ok([255; 3]));
+        assert_eq!(colour("#0af"), Ok([0, 170, 255]));
+        assert_eq!(colour("#0102fE"), Ok([1, 2, 254]));
+        for wrong in ["", "#", "#12", "#+12345", "#12345g", "mauve"] {
+            assert!(colour(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(pixels("50M"), Ok(50_000_000));
+        assert_eq!(pixels("1"), Ok(1));
+        for wrong in ["", "0", "M", "-1", "1.5M", "99999999999G"] {
+            assert!(pixels(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -14,11 +14,12 @@
 //!   picture: a portrait stored lying on its side still fits.
 //! - Colours are converted to sRGB by the picture's ICC profile, so that they are right everywhere; or the profile is kept.
 //!   All other metadata (place, camera, comments) is dropped.
-//! - Transparency is laid on white where the output is JPEG.
+//! - Transparency is laid on white, or another colour, where the output is JPEG.
 //!
-//! A damaged or cut-off picture is an error, never half a thumbnail.
+//! A damaged or cut-off picture is an error, never half a thumbnail, unless [`Options::lenient`] asks for what can be read.
 
 mod alpha;
+mod animation;
 mod bicubic;
 mod blur;
 mod decode;
@@ -67,6 +68,16 @@ pub struct Options {
     /// Whether colours stay as they are and the thumbnail gets the picture's colour profile, where it has one for its own
     /// colours, instead of being converted to sRGB.
     pub keep_profile: bool,
+    /// Whether JPEG output is progressive: coarse at first, then finer, and a little smaller.
+    pub progressive: bool,
+    /// Whether WebP output keeps every pixel. PNG does so anyhow; JPEG and AVIF cannot, which is an error.
+    pub lossless: bool,
+    /// What transparent pictures are laid on where the output is JPEG: red, green, blue.
+    pub background: [u8; 3],
+    /// Whether of an animated GIF or WebP all frames are made small, into an animated WebP, and not only the first.
+    pub animated: bool,
+    /// Whether of a damaged or cut-off picture what can be read is kept, with [`Thumbnail::warning`] saying so.
+    pub lenient: bool,
 }
 
 impl Default for Options {
@@ -80,6 +91,11 @@ impl Default for Options {
             max_pixels: 500_000_000,
             verify: false,
             keep_profile: false,
+            progressive: false,
+            lossless: false,
+            background: [255; 3],
+            animated: false,
+            lenient: false,
         }
     }
 }
@@ -119,6 +135,8 @@ pub struct Thumbnail {
     pub source_size: (u32, u32),
     /// The format of the original.
     pub source_format: Format,
+    /// What was wrong with a picture of which something could be read all the same. Only if asked for.
+    pub warning: Option<String>,
 }
 
 /// Makes a thumbnail of the picture file whose content is `input`.
@@ -126,9 +144,13 @@ pub struct Thumbnail {
 /// # Errors
 /// See [`PictureError`]; the message leaves out the file's name, which is not known here.
 pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureError> {
+    options.check()?;
+    if let Some(animation) = animation::thumbnail(input, options)? {
+        return Ok(animation);
+    }
     let made = make(input, options)?;
     let format = options.format.resolve(made.source_format);
-    let bytes = encode::encode(&made.pixels, format, options.quality, made.icc.as_deref())?;
+    let bytes = encode::encode(&made.pixels, format, options, made.icc.as_deref())?;
     Ok(Thumbnail {
         bytes,
         format,
@@ -136,6 +158,7 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
         height: made.pixels.height,
         source_size: made.source_size,
         source_format: made.source_format,
+        warning: made.warning,
     })
 }
 
@@ -144,6 +167,7 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
 /// # Errors
 /// As [`thumbnail`].
 pub fn thumbnail_pixels(input: &[u8], options: &Options) -> Result<Pixels, PictureError> {
+    options.check()?;
     make(input, options).map(|made| made.pixels)
 }
 
@@ -157,10 +181,10 @@ struct Made {
     icc: Option<Vec<u8>>,
     source_size: (u32, u32),
     source_format: Format,
+    warning: Option<String>,
 }
 
 fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
-    options.check()?;
     let source_format = Format::of(input)?;
     let request = decode::Request {
         max_pixels: options.max_pixels,
@@ -168,9 +192,19 @@ fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
         // A blur works on the picture at full size, so it rules out scaled decoding.
         shrink_to: options.blur.is_none().then_some(options.box_size),
         verify: options.verify,
+        lenient: options.lenient,
+        keep_going: false,
     };
     let decoded = decode::decode(input, source_format, &request)?;
 
+    let (source_size, warning) = (decoded.full_size, decoded.warning.clone());
+    let (pixels, icc, orientation) = shrunk(decoded, options);
+    Ok(Made { pixels, icc, source_size: orientation.turn_size(source_size), source_format, warning })
+}
+
+/// A decoded picture made small, in its final colours and upright; the profile that its colours have, if one is to be kept; and
+/// how it was turned.
+fn shrunk(decoded: decode::Decoded, options: &Options) -> (Pixels, Option<Vec<u8>>, Orientation) {
     let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
     let target = size::fit(decoded.full_size, orientation.turn_size(options.box_size));
     let pixels = resize::resample(decoded.pixels, options.blur, target, decoded.extent);
@@ -181,6 +215,5 @@ fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
     } else {
         (profile::to_srgb(pixels, decoded.icc.as_deref()), None)
     };
-    let pixels = orient::apply(pixels, orientation);
-    Ok(Made { pixels, icc, source_size: orientation.turn_size(decoded.full_size), source_format })
+    (orient::apply(pixels, orientation), icc, orientation)
 }

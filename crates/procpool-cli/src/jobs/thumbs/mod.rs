@@ -15,7 +15,7 @@ use crate::frame::outputs::{self, Folder, Output};
 use crate::frame::record::Record;
 use crate::frame::report::Words;
 use crate::frame::run::{Context, Item, Job, run};
-use procpool_cli::picture::{self, Options, PictureError};
+use procpool_cli::picture::{self, Options, PictureError, Thumbnail};
 
 mod naming;
 
@@ -59,6 +59,7 @@ pub(crate) struct ThumbMade {
     bytes: Vec<u8>,
     width: u32,
     height: u32,
+    warning: Option<String>,
 }
 
 /// One thumbnail saved.
@@ -66,6 +67,8 @@ pub(crate) struct ThumbMade {
 pub(crate) struct ThumbDone {
     width: u32,
     height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// Runs the job and returns the exit code.
@@ -97,7 +100,8 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
 fn thumb(task: ThumbTask) -> Result<ThumbMade, JobError> {
     let bytes = inputs::read_open(task.input.into_file(), MAX_INPUT)?;
     let thumbnail = picture::thumbnail(&bytes, &task.options).map_err(|error| job_error(&error))?;
-    Ok(ThumbMade { bytes: thumbnail.bytes, width: thumbnail.width, height: thumbnail.height })
+    let Thumbnail { bytes, width, height, warning, .. } = thumbnail;
+    Ok(ThumbMade { bytes, width, height, warning })
 }
 
 /// The one place that knows how the picture code names its errors.
@@ -133,7 +137,9 @@ impl Job for Thumbs {
 
     fn keep(plan: &ThumbPlan, made: ThumbMade) -> Result<ThumbDone, JobError> {
         outputs::write(&plan.output, &made.bytes)?;
-        Ok(ThumbDone { width: made.width, height: made.height })
+        // It comes from a worker that a picture may have taken over.
+        let warning = made.warning.map(|warning| names::show_message(&warning));
+        Ok(ThumbDone { width: made.width, height: made.height, warning })
     }
 
     fn words(&self) -> Words {
@@ -156,7 +162,12 @@ impl Job for Thumbs {
         let line = format!("A thumbnail for {} was saved as {}", names::show(input), names::show(output));
         let record =
             Record::default().with_path("output", output).with("width", done.width).with("height", done.height);
+        let record = record.with_known("warning", done.warning.clone());
         (line, record)
+    }
+
+    fn warning(&self, done: &ThumbDone) -> Option<String> {
+        done.warning.clone()
     }
 
     fn cleanup(&self) -> Arc<dyn Fn() + Send + Sync> {
