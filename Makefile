@@ -20,6 +20,7 @@ test:
 	$(CARGO) test --quiet -p procpool-faults --features failpoints --test exhaustion
 	PYTHON=$(PYTHON) bash crates/procpool-cli/tests/pillow/run.sh
 	PYTHON=$(PYTHON) sh crates/procpool-cli/tests/table/run.sh
+	PYTHON=$(PYTHON) sh crates/procpool-cli/tests/dataset/run.sh
 	PYTHON=$(PYTHON) sh crates/procpool-python/tests/run.sh
 
 bench: build
@@ -30,6 +31,7 @@ bench: build
 bench-files: build
 	$(PYTHON) benches/files/run.py $(PROCPOOL) --document docs/BENCHMARKS.md
 	PYTHON=$(PYTHON) sh benches/table/run.sh
+	PYTHON=$(PYTHON) sh benches/dataset/run.sh
 
 # Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
 bench-thumbs:

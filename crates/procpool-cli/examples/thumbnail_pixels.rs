@@ -1,26 +1,43 @@
 //! Writes the pixels of thumbnails, before they are encoded, for comparison with other programs.
 //!
 //! Usage: `thumbnail_pixels JOBS`, where each line of the file JOBS is
-//! `input<TAB>output<TAB>width<TAB>height<TAB>blur`, with `-` for no blur. An output file is one
-//! line `width height channels`, then the raw pixels; or one line `error: ...`.
+//! `input<TAB>output<TAB>width<TAB>height<TAB>blur`, with `-` for no blur or a free side, and optionally `<TAB>fit<TAB>filter`
+//! behind it. An output file is one line `width height channels`, then the raw pixels; or one line `error: ...`.
 
 use std::error::Error;
 use std::fs;
 
-use procpool_cli::picture::{Options, OutFormat, thumbnail_pixels};
+use procpool_cli::picture::{Bounds, Filter, Fit, Options, OutFormat, thumbnail_pixels};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let jobs = std::env::args().nth(1).ok_or("usage: thumbnail_pixels JOBS")?;
     for line in fs::read_to_string(jobs)?.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [input, output, width, height, blur] = fields[..] else {
-            return Err(format!("not five fields: {line}").into());
+        let [input, output, width, height, blur, rest @ ..] = &fields[..] else {
+            return Err(format!("too few fields: {line}").into());
+        };
+        let (fit, filter) = match rest {
+            [] => ("inside", "bicubic"),
+            [fit, filter] => (*fit, *filter),
+            _ => return Err(format!("neither five nor seven fields: {line}").into()),
         };
         let options = Options {
-            box_size: (width.parse()?, height.parse()?),
-            blur: match blur {
-                "-" => None,
-                radius => Some(radius.parse()?),
+            bounds: Bounds { width: number(width)?, height: number(height)? },
+            blur: number(blur)?,
+            fit: match fit {
+                "inside" => Fit::Inside,
+                "cover" => Fit::Cover,
+                "contain" => Fit::Contain,
+                "fill" => Fit::Fill,
+                "shorter" => Fit::Shorter,
+                _ => return Err(format!("no way to fit: {fit}").into()),
+            },
+            filter: match filter {
+                "bicubic" => Filter::Bicubic,
+                "bilinear" => Filter::Bilinear,
+                "lanczos" => Filter::Lanczos,
+                "box" => Filter::Box,
+                _ => return Err(format!("no filter: {filter}").into()),
             },
             format: OutFormat::Png,
             ..Options::default()
@@ -36,4 +53,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(output, content)?;
     }
     Ok(())
+}
+
+/// The number, or none for `-`.
+fn number<T: std::str::FromStr>(text: &str) -> Result<Option<T>, T::Err> {
+    if text == "-" { Ok(None) } else { text.parse().map(Some) }
 }

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use procpool_cli::picture::{Options, thumbnail};
+use procpool_cli::picture::{Bounds, Options, thumbnail};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let side = side.parse()?;
     let options = Options {
-        box_size: (side, side),
+        bounds: Bounds::square(side),
         blur: match blur.as_str() {
             "-" => None,
             radius => Some(radius.parse()?),

@@ -8,10 +8,12 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use encoding_rs::Encoding;
 
-use crate::frame::units::{Limit, box_size, bytes, colour, duration, pixels};
+use crate::frame::units::{Limit, bounds, bytes, colour, duration, pixels};
+use crate::jobs::dataset::{MAX_DISTANCE, Splits};
 use crate::jobs::logs::Wanted;
 use crate::jobs::logs::filter;
 use crate::jobs::logs::time::Bound;
+use procpool_cli::picture::Bounds;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -37,6 +39,7 @@ pub(crate) enum JobArgs {
     Count(CountArgs),
     Logs(LogsArgs),
     Table(TableArgs),
+    Dataset(DatasetArgs),
     Bench(BenchArgs),
 }
 
@@ -48,6 +51,7 @@ Examples:
   procpool thumbs photos/ -r -o small/       all below photos/, into small/
   procpool thumbs *.jpg --suffix _small      a_small.jpg beside a.jpg
   procpool thumbs a.png --size 400x300 --format webp
+  procpool thumbs --size 96 --fit cover --crop attention --gallery index.html
   procpool thumbs -r --log run.log --resume  what an earlier run has not done
 
 Of a folder, files ending in .jpg .jpeg .jpe .jfif .png .webp .gif .tif .tiff
@@ -65,6 +69,20 @@ pub(crate) struct ThumbsArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub suffix: Option<OsString>,
 
+    /// Pass over pictures whose thumbnails are there and newer than they are. Goes by time alone; --log and --resume notice
+    /// changed options too
+    #[arg(long)]
+    pub skip_existing: bool,
+
+    /// Also make a picture of all thumbnails with their names, such as sheet.jpg (or .png, .webp); 100 on a page, the further
+    /// pages are sheet-page-2.jpg and so on
+    #[arg(long, value_name = "FILE")]
+    pub contact_sheet: Option<PathBuf>,
+
+    /// Also make a page for browsers that shows all thumbnails, such as index.html
+    #[arg(long, value_name = "FILE")]
+    pub gallery: Option<PathBuf>,
+
     #[command(flatten)]
     pub picture: PictureArgs,
 
@@ -81,9 +99,26 @@ pub(crate) struct ThumbsArgs {
 /// How thumbnails are made.
 #[derive(Debug, Args)]
 pub(crate) struct PictureArgs {
-    /// Largest width and height in pixels; the shape of the picture is kept
-    #[arg(long, value_name = "WxH", default_value = "128x128", value_parser = box_size)]
-    pub size: (u32, u32),
+    /// Width and height in pixels: 128, 400x300, 256x for the width alone, x256 for the height alone. Given several times,
+    /// each picture is decoded once and gets a thumbnail of each size, with it behind its name: a_128.jpg
+    #[arg(long, value_name = "SIZE", default_value = "128", value_parser = bounds)]
+    pub size: Vec<Bounds>,
+
+    /// How the picture gets this size
+    #[arg(long, value_enum, default_value_t = FitArg::Inside)]
+    pub fit: FitArg,
+
+    /// What stays of a picture that --fit cover cuts
+    #[arg(long, value_enum, default_value_t = CropArg::Centre)]
+    pub crop: CropArg,
+
+    /// How pixels are weighed when the size changes
+    #[arg(long, value_enum, default_value_t = FilterArg::Bicubic)]
+    pub filter: FilterArg,
+
+    /// Colour of the bars of --fit contain, such as #33aa77 or black [default: clear if the picture has alpha, else white]
+    #[arg(long, value_name = "COLOUR", value_parser = colour)]
+    pub background: Option<[u8; 3]>,
 
     /// Blur the picture first, with this radius in its own pixels
     #[arg(long, value_name = "RADIUS", value_parser = blur_radius)]
@@ -113,10 +148,6 @@ pub(crate) struct PictureArgs {
     #[arg(long)]
     pub lossless: bool,
 
-    /// What transparent pictures are laid on in JPEG thumbnails: a name such as white, or #RRGGBB
-    #[arg(long, value_name = "COLOUR", default_value = "white", value_parser = colour)]
-    pub background: [u8; 3],
-
     /// Keep animated GIF and WebP pictures moving: WebP thumbnails, of all their frames
     #[arg(long)]
     pub animated: bool,
@@ -129,9 +160,52 @@ pub(crate) struct PictureArgs {
     #[arg(long)]
     pub lenient: bool,
 
+    /// Decode JPEG files no larger than needed also for --blur and --fit. Faster; pixels differ by up to 6 levels from Pillow's
+    #[arg(long)]
+    pub fast: bool,
+
     /// Look for damage also in what a small thumbnail leaves out: the details of progressive JPEG files. Takes longer
     #[arg(long)]
     pub verify: bool,
+}
+
+/// How a picture gets the wanted size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FitArg {
+    /// As large as fits inside, in its own proportions; never enlarged
+    Inside,
+    /// Exactly this size, filled: what juts out is cut off
+    Cover,
+    /// Exactly this size, with bars beside the whole picture
+    Contain,
+    /// Exactly this size, out of proportion if need be
+    Fill,
+}
+
+/// What stays of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CropArg {
+    /// The middle
+    #[value(alias = "center")]
+    Centre,
+    /// Where brightness varies most
+    Entropy,
+    /// Where there is most to look at: detail, strong colours, skin
+    Attention,
+}
+
+/// How pixels are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FilterArg {
+    /// Sharp, with faint halos
+    Bicubic,
+    /// Softer, without halos
+    Bilinear,
+    /// Sharpest, with more halos
+    Lanczos,
+    /// The mean over each pixel's area
+    #[value(alias = "area")]
+    Box,
 }
 
 /// File formats of thumbnails. The help text tells about them.
@@ -394,6 +468,172 @@ pub(crate) enum TableSource {
     Xml,
 }
 
+/// Make a training set of pictures
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procpool dataset photos/ -o set               photos/cat/1.jpg is a cat, in set/train/cat/1.jpg
+  procpool dataset photos/ --labels labels.csv -o set --format parquet
+  procpool dataset photos/ -o set --split train=0.8,val=0.1,test=0.1 --format webdataset
+  procpool dataset photos/ -o set --size 256 --dedup similar --min-size 128
+
+The class of a picture is the folder below the input that it lies in, at any depth;
+of a file that is named, the folder it lies in; or what the labels say: a CSV file
+with the columns path and label, whose paths are as the inputs are named or below
+them. The split depends on the content of the file alone: it stays the same when
+other pictures come or go. manifest.jsonl tells what became of each picture, and
+dataset.json has the classes, and the mean and standard deviation of each split.
+
+The set is the same whatever -j is, to the last byte. It is there whole or not at
+all: a run that is stopped or cannot write leaves nothing. There is no --resume,
+since what is a duplicate and what lies in which file depends on all pictures.")]
+pub(crate) struct DatasetArgs {
+    #[command(flatten)]
+    pub inputs: DatasetInputArgs,
+
+    /// Folder to make [default: dataset]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Take the classes from this CSV file
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// What to write: files in split/class/, tar archives, or Parquet tables
+    #[arg(long, value_enum, default_value_t = SetFormat::Folder)]
+    pub format: SetFormat,
+
+    /// Replace a set that is there
+    #[arg(long)]
+    pub replace: bool,
+
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+
+    #[command(flatten)]
+    pub sample: SampleArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
+    /// Append everything that happens to this file, one JSON object per line
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub log: Option<PathBuf>,
+}
+
+/// Where the pictures of a set are.
+#[derive(Debug, Args)]
+pub(crate) struct DatasetInputArgs {
+    /// Folders, which are looked into at any depth, files, or patterns such as 'a/**/*.jpg'
+    #[arg(value_name = "INPUT", default_value = ".", default_value_if("files_from", ArgPredicate::IsPresent, None))]
+    pub inputs: Vec<PathBuf>,
+
+    /// Folders are looked into at any depth in any case
+    #[arg(short, long, hide = true)]
+    pub recursive: bool,
+
+    /// Also the inputs that this file lists, or standard input if it is -; their names end in NUL or line feed
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+}
+
+/// Which pictures go where.
+#[derive(Debug, Args)]
+pub(crate) struct ChoiceArgs {
+    /// Splits and their shares of the pictures
+    #[arg(long, value_name = "NAME=SHARE,...", default_value = "train=1", value_parser = Splits::parse)]
+    pub split: Splits,
+
+    /// Leave out pictures of fewer pixels across or down
+    #[arg(long, value_name = "WxH", value_parser = both_sides)]
+    pub min_size: Option<(u32, u32)>,
+
+    /// Leave out pictures with one side more than so many times as long as the other
+    #[arg(long, value_name = "N", value_parser = aspect)]
+    pub max_aspect: Option<f64>,
+
+    /// Which pictures to leave out when one before is the same: none, those of the same bytes, or those that look alike too
+    #[arg(long, value_enum, default_value_t = Dedup::Exact)]
+    pub dedup: Dedup,
+
+    /// How many of the 64 bits of their perceptual hashes (dHash) may differ where pictures look alike, up to 16
+    #[arg(long, value_name = "BITS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DISTANCE)))]
+    pub distance: u32,
+
+    /// How large an archive or a table may become
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub shard_size: u64,
+}
+
+/// How the pictures of a set are made.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures")]
+pub(crate) struct SampleArgs {
+    /// Width and height in pixels, or one number for a square
+    #[arg(long, value_name = "WxH", default_value = "224", value_parser = both_sides)]
+    pub size: (u32, u32),
+
+    /// How a picture gets this size
+    #[arg(long, value_enum, default_value_t = SampleFit::Cover)]
+    pub fit: SampleFit,
+
+    /// How pixels are weighed when the size changes
+    #[arg(long, value_enum, default_value_t = FilterArg::Bicubic)]
+    pub filter: FilterArg,
+
+    /// File format of the pictures
+    #[arg(long, value_enum, default_value_t = EncodingArg::Jpeg)]
+    pub encoding: EncodingArg,
+
+    /// Quality of JPEG and WebP pictures, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub quality: u8,
+
+    /// Leave pictures as they are stored, whatever their camera says about which side is up
+    #[arg(long)]
+    pub no_rotate: bool,
+}
+
+/// What a set is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SetFormat {
+    Folder,
+    Webdataset,
+    Parquet,
+}
+
+/// Which pictures are left out as duplicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dedup {
+    None,
+    Exact,
+    Similar,
+}
+
+/// How a picture of a set gets its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SampleFit {
+    /// Exactly this size, filled: what juts out is cut off
+    Cover,
+    /// Exactly this size, with white bars beside the whole picture
+    Contain,
+    /// The shorter side as long as the smaller number, the longer one in proportion
+    ShorterSide,
+    /// Exactly this size, out of proportion if need be
+    Fill,
+}
+
+/// File formats of the pictures of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EncodingArg {
+    Jpeg,
+    Png,
+    Webp,
+}
+
 /// What is written down, and read again.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -482,7 +722,7 @@ pub(crate) struct CommonArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Longest time for one file, such as 500ms, 60s, 2m or none [default: 60s for thumbs, else none]
+    /// Longest time for one file, such as 500ms, 60s, 2m or none [default: 60s for thumbs and dataset, else none]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Limit<Duration>>,
 
@@ -490,7 +730,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub cpu_time: Option<Limit<Duration>>,
 
-    /// Most memory of a worker at work, such as 512MiB, 2G or none [default: 2GiB for thumbs and table, else none]
+    /// Most memory of a worker at work, such as 512MiB, 2G or none [default: 2GiB for thumbs, table and dataset, else none]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<Limit<u64>>,
 
@@ -543,6 +783,18 @@ fn blur_radius(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(radius) if radius > 0.0 && radius <= 1000.0 => Ok(radius),
         _ => Err("write a radius in pixels above 0 and up to 1000, such as 2 or 0.5".into()),
+    }
+}
+
+fn both_sides(text: &str) -> Result<(u32, u32), String> {
+    let Bounds { width, height } = bounds(text)?;
+    width.zip(height).ok_or_else(|| "write both sides, such as 224x224, or 224 for a square".into())
+}
+
+fn aspect(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(aspect) if (1.0..=65_535.0).contains(&aspect) => Ok(aspect),
+        _ => Err("write a number from 1 up, such as 3 or 2.5".into()),
     }
 }
 

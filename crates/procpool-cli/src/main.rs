@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         JobPlan::Count(plan) => jobs::count::count(&context, plan),
         JobPlan::Logs(plan) => jobs::logs::logs(&context, plan),
         JobPlan::Table(plan) => jobs::table::table(&context, plan),
+        JobPlan::Dataset(plan) => jobs::dataset::dataset(&context, plan),
         JobPlan::Bench(plan) => jobs::bench::bench(&context, plan),
     };
     code.into()

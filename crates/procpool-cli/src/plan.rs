@@ -8,8 +8,9 @@ use std::time::Duration;
 use procpool::Kind;
 
 use crate::args::{
-    BenchArgs, CommonArgs, CountArgs, FormatArg, InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn,
-    TableArgs, TableFormat, TableSource, TextArgs, ThumbsArgs,
+    BenchArgs, CommonArgs, CountArgs, CropArg, DatasetArgs, Dedup, EncodingArg, FilterArg, FitArg, FormatArg,
+    InputArgs, JobArgs, LogArgs, LogsArgs, PictureArgs, RetryOn, SampleFit, SetFormat, TableArgs, TableFormat,
+    TableSource, TextArgs, ThumbsArgs,
 };
 use crate::frame::lists;
 use crate::frame::log::LogPlan;
@@ -20,11 +21,12 @@ use crate::frame::run::PoolPlan;
 use crate::frame::units::Limit;
 use crate::jobs::bench::BenchPlan;
 use crate::jobs::count::{self, CountPlan, Figure};
+use crate::jobs::dataset::{Alike, DatasetPlan, Encoding, Format as SetOut, Recipe};
 use crate::jobs::logs::filter::Filter;
 use crate::jobs::logs::{LogsPlan, Settings, Shape};
 use crate::jobs::table::{OutFormat as TableOut, Syntax, TablePlan, format_by_name};
-use crate::jobs::thumbs::{Place, ThumbsPlan};
-use procpool_cli::picture::{Options, OutFormat};
+use crate::jobs::thumbs::{OverviewPlan, Place, ThumbsPlan, label, sheet_format};
+use procpool_cli::picture::{self, Crop, Fit, Options, OutFormat, SampleOptions};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub(crate) enum JobPlan {
     Logs(LogsPlan),
     /// Make a table.
     Table(TablePlan),
+    /// Make a training set.
+    Dataset(DatasetPlan),
     /// Measure.
     Bench(BenchPlan),
 }
@@ -61,6 +65,7 @@ pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
         JobArgs::Count(args) => count_plan(args),
         JobArgs::Logs(args) => logs(args),
         JobArgs::Table(args) => table(args),
+        JobArgs::Dataset(args) => dataset(args),
         JobArgs::Bench(args) => Ok(bench(args)),
     }
 }
@@ -74,12 +79,36 @@ fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
             return Err("--suffix takes text that can be part of a name, such as _thumbnail".into());
         }
     };
+    let sizes = args.picture.size.clone();
+    if let Some((_, size)) = sizes.iter().enumerate().find(|(at, size)| sizes[..*at].contains(size)) {
+        return Err(format!("--size {} is given twice", label(*size)));
+    }
+    if args.picture.crop != CropArg::Centre && args.picture.fit != FitArg::Cover {
+        return Err("--crop says what --fit cover keeps; with any other --fit nothing is cut".into());
+    }
+    let overview = OverviewPlan { sheet: args.contact_sheet, gallery: args.gallery };
+    if let Some(sheet) = overview.sheet.as_deref().filter(|sheet| sheet_format(sheet).is_none()) {
+        return Err(format!(
+            "--contact-sheet takes a name that ends in .jpg, .png or .webp, not {}",
+            names::show(sheet)
+        ));
+    }
+    if let Some(gallery) = overview.gallery.as_deref().filter(|gallery| gallery.file_name().is_none()) {
+        return Err(format!("--gallery takes the name of a file, and {} is none", names::show(gallery)));
+    }
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let sandbox = !args.sandbox.no_sandbox;
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), sandbox);
     let recursive = args.inputs.recursive;
-    let job =
-        JobPlan::Thumbs(ThumbsPlan { inputs: inputs(args.inputs)?, recursive, place, options: options(&args.picture) });
+    let job = JobPlan::Thumbs(ThumbsPlan {
+        inputs: inputs(args.inputs)?,
+        recursive,
+        place,
+        sizes,
+        options: options(&args.picture),
+        skip_existing: args.skip_existing,
+        overview,
+    });
     Ok(Plan { job, pool, style: style(&args.common), log: log(args.log) })
 }
 
@@ -185,6 +214,57 @@ fn table(args: TableArgs) -> Result<Plan, String> {
     Ok(Plan { job, pool, style: style(&args.common), log })
 }
 
+fn dataset(args: DatasetArgs) -> Result<Plan, String> {
+    let (choice, sample) = (args.choice, args.sample);
+    let files = InputArgs { inputs: args.inputs.inputs, recursive: true, files_from: args.inputs.files_from };
+    let recipe = Recipe {
+        sample: SampleOptions {
+            size: sample.size,
+            fit: match sample.fit {
+                SampleFit::Cover => Fit::Cover,
+                SampleFit::Contain => Fit::Contain,
+                SampleFit::ShorterSide => Fit::Shorter,
+                SampleFit::Fill => Fit::Fill,
+            },
+            filter: filter(sample.filter),
+            rotate: !sample.no_rotate,
+            ..SampleOptions::default()
+        },
+        encoding: match sample.encoding {
+            EncodingArg::Jpeg => Encoding::Jpeg,
+            EncodingArg::Png => Encoding::Png,
+            EncodingArg::Webp => Encoding::WebP,
+        },
+        quality: sample.quality,
+        min_size: choice.min_size.unwrap_or((1, 1)),
+        max_aspect: choice.max_aspect,
+        look: choice.dedup == Dedup::Similar,
+    };
+    let job = JobPlan::Dataset(DatasetPlan {
+        inputs: inputs(files)?,
+        labels: args.labels,
+        output: args.output.unwrap_or_else(|| "dataset".into()),
+        replace: args.replace,
+        format: match args.format {
+            SetFormat::Folder => SetOut::Folder,
+            SetFormat::Webdataset => SetOut::WebDataset,
+            SetFormat::Parquet => SetOut::Parquet,
+        },
+        recipe,
+        alike: match choice.dedup {
+            Dedup::None => Alike::None,
+            Dedup::Exact => Alike::Exact,
+            Dedup::Similar => Alike::Similar(choice.distance),
+        },
+        splits: choice.split,
+        shard_size: choice.shard_size,
+    });
+    let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
+    let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), !args.sandbox.no_sandbox);
+    let log = args.log.map(|path| LogPlan { path, resume: false });
+    Ok(Plan { job, pool, style: style(&args.common), log })
+}
+
 fn bench(args: BenchArgs) -> Plan {
     let job = JobPlan::Bench(BenchPlan {
         pictures: args.pictures,
@@ -215,7 +295,20 @@ fn check(args: &PictureArgs) -> Result<(), String> {
 
 fn options(args: &PictureArgs) -> Options {
     Options {
-        box_size: args.size,
+        bounds: args.size[0],
+        fit: match args.fit {
+            FitArg::Inside => Fit::Inside,
+            FitArg::Cover => Fit::Cover,
+            FitArg::Contain => Fit::Contain,
+            FitArg::Fill => Fit::Fill,
+        },
+        crop: match args.crop {
+            CropArg::Centre => Crop::Centre,
+            CropArg::Entropy => Crop::Entropy,
+            CropArg::Attention => Crop::Attention,
+        },
+        fast: args.fast,
+        filter: filter(args.filter),
         blur: args.blur,
         quality: args.quality,
         format: match args.format {
@@ -237,6 +330,15 @@ fn options(args: &PictureArgs) -> Options {
         lenient: args.lenient,
         max_pixels: args.max_pixels,
         ..Options::default()
+    }
+}
+
+fn filter(filter: FilterArg) -> picture::Filter {
+    match filter {
+        FilterArg::Bicubic => picture::Filter::Bicubic,
+        FilterArg::Bilinear => picture::Filter::Bilinear,
+        FilterArg::Lanczos => picture::Filter::Lanczos,
+        FilterArg::Box => picture::Filter::Box,
     }
 }
 

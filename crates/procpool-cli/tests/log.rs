@@ -68,7 +68,7 @@ fn the_log_tells_everything_of_every_input() {
         (&first["procpool_log"], &first["event"], &first["job"]),
         (&json!(1), &json!("run_started"), &json!("thumbs"))
     );
-    assert_eq!(first["options"]["picture"]["box_size"], json!([128, 128]));
+    assert_eq!(first["options"]["picture"]["bounds"], json!({"width": 128, "height": 128}));
     assert_eq!((&first["inputs"], &first["unchanged"]), (&json!(3), &json!(0)));
     let started = of_kind(&records, "pool_started");
     let expected = json!([

@@ -5,7 +5,9 @@ mod samples;
 
 use std::io::Cursor;
 
-use procpool_cli::picture::{Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels};
+use procpool_cli::picture::{
+    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+};
 use samples::{avif, bmp, gif, gradient, jpeg, moving, pictures, png, profile, tiff};
 
 fn refusal(input: &[u8]) -> PictureError {
@@ -216,7 +218,7 @@ fn of_damaged_pictures_what_can_be_read_is_kept_if_asked_for() {
 #[test]
 fn of_half_a_picture_the_half_that_is_there_is_right() {
     let content = bmp(64, 64);
-    let options = Options { lenient: true, box_size: (64, 64), ..Options::default() };
+    let options = Options { lenient: true, bounds: Bounds::square(64), ..Options::default() };
     let whole = thumbnail_pixels(&content, &options).expect("the picture is whole");
     // The rows are stored from the lowest up.
     let half = thumbnail_pixels(&content[..54 + 64 * 3 * 32], &options).expect("half of it is there");
@@ -244,7 +246,7 @@ fn animations_keep_moving_if_asked_for() {
             assert_eq!((&canvas[..3], &canvas[40 * 30 * 4 - 4..40 * 30 * 4 - 1]), (&top_left[..], &bottom_right[..]));
         }
     }
-    let small = Options { box_size: (20, 20), ..options.clone() };
+    let small = Options { bounds: Bounds::square(20), ..options.clone() };
     let made = thumbnail(&moving(), &small).expect("the picture is whole");
     assert_eq!((made.width, made.height), (20, 15));
     // The limit holds for all frames together.
@@ -275,7 +277,7 @@ fn outputs_are_as_asked_for() {
         assert!(has_frame(&made.bytes, marker));
     }
     let clear = png(40, 40, png::ColorType::Rgba, &[10, 20, 30, 0].repeat(1600));
-    let options = Options { format: OutFormat::Jpeg, background: [0, 0, 0], ..Options::default() };
+    let options = Options { format: OutFormat::Jpeg, background: Some([0, 0, 0]), ..Options::default() };
     let made = thumbnail(&clear, &options).expect("the picture is whole");
     let pixels = thumbnail_pixels(&made.bytes, &options).expect("the output is a picture");
     assert_eq!(pixels.data, [0; 4800]);
@@ -327,7 +329,8 @@ fn damage_never_panics() {
 fn impossible_options_are_refused() {
     let content = jpeg(16, 16);
     for options in [
-        Options { box_size: (0, 5), ..Options::default() },
+        Options { bounds: Bounds::both(0, 5), ..Options::default() },
+        Options { bounds: Bounds { width: None, height: None }, ..Options::default() },
         Options { quality: 0, ..Options::default() },
         Options { quality: 101, ..Options::default() },
         Options { blur: Some(f32::NAN), ..Options::default() },

@@ -5,8 +5,7 @@
 //! has it written and read for every symbol, which takes half as long again.
 
 use crate::bits::{Bits, signed};
-use crate::huffman::{AC_BITS, DC_BITS, END, Huffman, SKIP_BITS, Table};
-use crate::transform::{Sums, Weights};
+use crate::huffman::{AC_BITS, DC_BITS, END, Huffman, PAIR_BITS, Pair, SKIP_BITS, Table};
 
 /// A place in the zig-zag beyond all coefficients.
 const DONE: usize = 64;
@@ -104,61 +103,96 @@ fn skip_one(window: u64, code: &Huffman, place: usize) -> (u32, usize) {
     }
 }
 
-/// Adds the coefficients after the first to `sums`. Returns whether there were any. Needs 28 bits.
+/// Calls `add` with the places in the zig-zag of the coefficients after the first and what to add to them, which is 0 for some
+/// that do not come. Returns the place after the last of them. Needs 28 bits.
 #[inline(always)]
-pub(crate) fn add_rest(
+pub(crate) fn each_rest(
     mut bits: Bits,
     buffer: &[u8],
-    table: &Table<{ 1 << AC_BITS }>,
+    tables: &RestTables,
     code: &Huffman,
-    weights: &Weights,
-    sums: &mut Sums,
-) -> Result<(Bits, bool), BadCode> {
+    mut add: impl FnMut(usize, i32),
+) -> Result<(Bits, usize), BadCode> {
     let mut place = 1;
-    // A symbol takes at most 26 bits: a code within 11 bits, and up to 15 extra bits.
     macro_rules! look_up {
         () => {
-            let entry = u32::from(table[bits.peek::<AC_BITS>()]);
-            let (run, size) = ((entry >> 10) as usize, entry >> 6 & 15);
-            if size > 0 {
-                place += run + 1;
-                let length = (entry & 63) - size;
-                // Beyond the block, its last coefficient is meant, as in libjpeg.
-                weights.add(sums, (place - 1).min(63), signed(bits.window << length, size));
-                bits = bits.skip(entry);
-            } else if entry > 0 && run < 15 {
-                return Ok((bits.skip(entry), place > 1));
+            let pair = &tables.pair[bits.peek::<PAIR_BITS>()];
+            let next = place + usize::from(pair.advance);
+            if next < DONE {
+                add(place + usize::from(pair.first) - 1, i32::from(pair.values[0]));
+                add(next - 1, i32::from(pair.values[1]));
+                place = next;
+                bits = bits.skip(u32::from(pair.length));
+            } else if next.wrapping_sub(END) < DONE {
+                add(place + usize::from(pair.first) - 1, i32::from(pair.values[0]));
+                add(next - END - 1, i32::from(pair.values[1]));
+                return Ok((bits.skip(u32::from(pair.length)), next - END));
             } else {
+                // One symbol. It takes at most 26 bits: a code within 11 bits, and up to 15 extra bits.
                 bits = bits.refill(buffer);
-                let count;
-                (count, place) = add_one(bits.window, code, weights, sums, place);
-                bits = bits.skip(count).refill(buffer);
-            }
-            if place >= DONE {
-                return if place == BAD { Err(BadCode) } else { Ok((bits, true)) };
+                let entry = u32::from(tables.single[bits.peek::<AC_BITS>()]);
+                let (run, size) = ((entry >> 10) as usize, entry >> 6 & 15);
+                if size > 0 {
+                    place += run + 1;
+                    let length = (entry & 63) - size;
+                    // Beyond the block, its last coefficient is meant, as in libjpeg.
+                    add((place - 1).min(63), signed(bits.window << length, size));
+                    bits = bits.skip(entry).refill(buffer);
+                } else if entry > 0 && run < 15 {
+                    return Ok((bits.skip(entry), place));
+                } else {
+                    let (count, next, value) = one(bits.window, code, place);
+                    bits = bits.skip(count).refill(buffer);
+                    if next == BAD {
+                        return Err(BadCode);
+                    }
+                    if next == END {
+                        return Ok((bits, place));
+                    }
+                    place = next;
+                    add((place - 1).min(63), value);
+                }
+                if place >= DONE {
+                    return Ok((bits, DONE));
+                }
             }
         };
     }
+    // A pair takes at most 11 bits.
+    look_up!();
+    look_up!();
     loop {
-        look_up!();
         bits = bits.refill(buffer);
+        look_up!();
+        look_up!();
+        look_up!();
         look_up!();
     }
 }
 
-/// Adds the coefficient that `window` begins with, whatever its length. Returns that, and the place after it.
+/// What [`each_rest`] looks symbols up in.
+#[derive(Clone, Copy)]
+pub(crate) struct RestTables<'t> {
+    pair: &'t [Pair; 1 << PAIR_BITS],
+    single: &'t Table<{ 1 << AC_BITS }>,
+}
+
+impl<'t> RestTables<'t> {
+    pub(crate) fn of(code: &'t Huffman) -> Self {
+        Self { pair: code.pair(), single: code.ac() }
+    }
+}
+
+/// The length of the symbol that `window` begins with, whatever that is, the place after it or [`END`], and the coefficient
+/// at the place before that, if it has one.
 #[cold]
 #[inline(never)]
-fn add_one(window: u64, code: &Huffman, weights: &Weights, sums: &mut Sums, place: usize) -> (u32, usize) {
-    let Some((symbol, length)) = code.symbol(window) else { return (0, BAD) };
+fn one(window: u64, code: &Huffman, place: usize) -> (u32, usize, i32) {
+    let Some((symbol, length)) = code.symbol(window) else { return (0, BAD, 0) };
     let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-    let place = match (run, size) {
-        (15, 0) => place + 16,
-        (_, 0) => DONE,
-        (run, size) => {
-            weights.add(sums, (place + run).min(63), signed(window << length, size));
-            place + run + 1
-        }
-    };
-    (length + size, place)
+    match (run, size) {
+        (15, 0) => (length, place + 16, 0),
+        (_, 0) => (length, END, 0),
+        (run, size) => (length + size, place + run + 1, signed(window << length, size)),
+    }
 }

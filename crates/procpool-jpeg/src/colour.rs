@@ -1,7 +1,8 @@
 //! From planes of samples to pixels.
 
-use crate::layout::{Blocks, Layout};
+use crate::layout::Layout;
 use crate::marker::Coding;
+use crate::upsample;
 
 /// What red, green and blue differ from the luma by, for each value of a colour channel: libjpeg's tables, in 2^16ths for
 /// green and whole numbers for the others.
@@ -41,7 +42,7 @@ pub(crate) fn pixels(planes: Vec<Vec<u8>>, layout: &Layout, coding: Coding) -> V
     let mut rows: Vec<Vec<u8>> = planes.iter().map(|_| vec![0; width]).collect();
     for (y, out) in out.chunks_exact_mut(width * planes.len()).enumerate() {
         for ((row, plane), blocks) in rows.iter_mut().zip(&planes).zip(&layout.blocks) {
-            spread(row, plane, blocks, y);
+            upsample::row(row, plane, blocks, layout.smooth, y);
         }
         match (coding, &rows[..]) {
             (Coding::YCbCr, [luma, blue, red]) => {
@@ -66,15 +67,6 @@ pub(crate) fn pixels(planes: Vec<Vec<u8>>, layout: &Layout, coding: Coding) -> V
     out
 }
 
-/// The samples of a plane for row `y` of the picture, repeated where it has fewer.
-fn spread(row: &mut [u8], plane: &[u8], blocks: &Blocks, y: usize) {
-    let samples = &plane[y / blocks.cover.1 * blocks.stride()..];
-    match blocks.cover.0 {
-        1 => row.copy_from_slice(&samples[..row.len()]),
-        cover => row.chunks_mut(cover).zip(samples).for_each(|(out, &sample)| out.fill(sample)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,13 +77,5 @@ mod tests {
         assert_eq!(rgb(255, 128, 128), [255; 3]);
         assert_eq!(rgb(0, 128, 128), [0; 3]);
         assert_eq!(rgb(29, 255, 107), [0, 0, 254]);
-    }
-
-    #[test]
-    fn missing_samples_are_repeated() {
-        let blocks = Blocks { in_mcu: (1, 1), used: (3, 2), all: (3, 2), samples: 1, cover: (2, 3) };
-        let mut row = [0; 5];
-        spread(&mut row, &[1, 2, 3, 4, 5, 6], &blocks, 5);
-        assert_eq!(row, [4, 4, 5, 5, 6]);
     }
 }

@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::bits::signed;
+
 /// A DC table is looked up by so many bits: 1 KiB.
 pub(crate) const DC_BITS: u32 = 9;
 /// A table for AC values is looked up by so many bits: 4 KiB.
 pub(crate) const AC_BITS: u32 = 11;
+/// A table for two AC values at once is looked up by so many bits: 16 KiB.
+pub(crate) const PAIR_BITS: u32 = 11;
 /// A table for skipping AC symbols is looked up by so many bits: 16 KiB, half of a small first-level cache.
 pub(crate) const SKIP_BITS: u32 = 13;
 
@@ -20,6 +24,23 @@ const UNKNOWN: u16 = 255;
 /// table of [`SKIP_BITS`] the advance along the zig-zag follows, of as many symbols as begin within the bits.
 pub(crate) type Table<const ENTRIES: usize> = [u16; ENTRIES];
 
+/// Up to two AC values at once, if codes and extra bits lie within [`PAIR_BITS`], and the end of the block if that still does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pair {
+    /// Bits to skip.
+    pub(crate) length: u8,
+    /// How far both values advance along the zig-zag, and [`END`]; [`Pair::UNKNOWN`] if the entry says nothing.
+    pub(crate) advance: u8,
+    /// How far the first value does.
+    pub(crate) first: u8,
+    /// The values; 0 for one that is not there.
+    pub(crate) values: [i16; 2],
+}
+
+impl Pair {
+    pub(crate) const UNKNOWN: u8 = 255;
+}
+
 /// A Huffman code as a file defines it, and what has been derived from it so far.
 pub(crate) struct Huffman {
     counts: [u8; 16],
@@ -30,6 +51,7 @@ pub(crate) struct Huffman {
     offset: [i32; 16],
     dc: OnceLock<Box<Table<{ 1 << DC_BITS }>>>,
     ac: OnceLock<Box<Table<{ 1 << AC_BITS }>>>,
+    pair: OnceLock<Box<[Pair; 1 << PAIR_BITS]>>,
     skip: OnceLock<Box<Table<{ 1 << SKIP_BITS }>>>,
 }
 
@@ -54,8 +76,8 @@ impl Huffman {
         if index as usize != symbols.len() || symbols.len() > 256 {
             return None;
         }
-        let empty = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Some(Self { counts, symbols: symbols.to_vec(), beyond, offset, dc: empty.0, ac: empty.1, skip: empty.2 })
+        let (dc, ac, pair, skip) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Some(Self { counts, symbols: symbols.to_vec(), beyond, offset, dc, ac, pair, skip })
     }
 
     /// The symbol that `window` begins with, and the length of its code; nothing if it begins with none.
@@ -103,6 +125,46 @@ impl Huffman {
                 let (run, size) = (u16::from(symbol >> 4), u16::from(symbol & 15));
                 table[entries].fill((length as u16 + size) | (size << 6) | (run << 10));
             });
+            table
+        })
+    }
+
+    pub(crate) fn pair(&self) -> &[Pair; 1 << PAIR_BITS] {
+        self.pair.get_or_init(|| {
+            let single = self.ac();
+            let mut table = Box::new([Pair::default(); 1 << PAIR_BITS]);
+            for (index, pair) in table.iter_mut().enumerate() {
+                let mut count = 0;
+                loop {
+                    // The next symbol, if it lies wholly within the bits.
+                    let entry = u32::from(single[(index << pair.length & ((1 << AC_BITS) - 1))]);
+                    let (length, size, run) = (entry & 63, entry >> 6 & 15, (entry >> 10) as u8);
+                    if entry == 0 || u32::from(pair.length) + length > PAIR_BITS {
+                        break;
+                    }
+                    if size == 0 {
+                        if run < 15 {
+                            pair.advance += END as u8;
+                            pair.length += length as u8;
+                        }
+                        break;
+                    }
+                    if count == 2 || pair.advance + run + 1 > 63 {
+                        break;
+                    }
+                    let window = (index as u64) << (64 - PAIR_BITS) << pair.length;
+                    pair.values[count] = signed(window << (length - size), size) as i16;
+                    pair.advance += run + 1;
+                    if count == 0 {
+                        pair.first = pair.advance;
+                    }
+                    pair.length += length as u8;
+                    count += 1;
+                }
+                if pair.length == 0 {
+                    pair.advance = Pair::UNKNOWN;
+                }
+            }
             table
         })
     }
@@ -155,7 +217,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// At 25 KiB each with all tables, 600 KiB in all.
+    /// At 40 KiB each with all tables, 1 MiB in all.
     const SIZE: usize = 24;
 
     /// The code with these definitions, or nothing if they define none.
@@ -214,6 +276,15 @@ mod tests {
         assert_eq!(four.dc()[0b0_0000_0000], 2 | 1 << 6);
         assert_eq!(four.ac()[0b110_0000_0000], 5 | 2 << 6 | 1 << 10);
         assert_eq!(four.ac()[0b111_1000_0000], 0);
+        let pair = |length, advance, first, values| Pair { length, advance, first, values };
+        // 0+1, 110+01, 10: two values and the end.
+        assert_eq!(four.pair()[0b011_1001_1000], pair(9, 1 + 2 + 128, 1, [1, -2]));
+        // 0+0, 0+1, and the third is too many.
+        assert_eq!(four.pair()[0b000_1000_0000], pair(4, 2, 1, [-1, 1]));
+        // 10; 0+1 and sixteen zeros; sixteen zeros.
+        assert_eq!(four.pair()[0b100_0000_0000], pair(2, 128, 0, [0, 0]));
+        assert_eq!(four.pair()[0b011_1100_0000], pair(2, 1, 1, [1, 0]));
+        assert_eq!(four.pair()[0b111_0000_0000], pair(0, Pair::UNKNOWN, 0, [0, 0]));
     }
 
     #[test]

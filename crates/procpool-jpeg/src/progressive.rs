@@ -7,7 +7,9 @@ use crate::huffman::{AC_BITS, Huffman};
 use crate::layout::{Blocks, Grid, Layout};
 use crate::marker::{Frame, Parser, Quant, Scan};
 use crate::restart::Restarts;
-use crate::transform::{NEEDED, NEEDED_BITS, PLACE_OF, Weights, mean, two_by_two};
+use crate::sequential::put;
+use crate::transform::{NEEDED, NEEDED_BITS, PLACE_OF, Weights, ZIGZAG, mean, two_by_two};
+use crate::wide::{Steps, eight_by_eight, four_by_four};
 use crate::{Error, Limits};
 
 /// What is known of a channel so far.
@@ -28,8 +30,12 @@ struct Channel {
 struct Rest {
     /// For each block, which coefficients are not zero, one bit each.
     nonzero: Vec<u64>,
-    /// For each block, the coefficients that are needed, in the order of [`NEEDED`].
-    values: Vec<[i16; NEEDED.len()]>,
+    /// For each block, the coefficients that are kept.
+    values: Vec<i16>,
+    /// How many are kept of a block.
+    kept: usize,
+    /// Where among them each coefficient of the zig-zag is; a number beyond the end if it is not.
+    place_of: &'static [u8; 64],
 }
 
 /// Decodes the scans, of which `scan` is the first, into a plane of samples per channel.
@@ -91,8 +97,10 @@ fn missing_table(scan: &Scan) -> Error {
 impl Channel {
     fn new(blocks: Blocks) -> Self {
         let count = blocks.count();
-        let rest = || Rest { nonzero: vec![0; count], values: vec![[0; NEEDED.len()]; count] };
-        Self { blocks, quant: None, known_to: [None; 64], dc: vec![0; count], rest: (blocks.samples == 2).then(rest) }
+        // For 2 x 2 samples those that make a difference, otherwise all of them.
+        let (kept, place_of) = if blocks.samples == 2 { (NEEDED.len(), &PLACE_OF) } else { (64, &ZIGZAG) };
+        let rest = || Rest { nonzero: vec![0; count], values: vec![0; kept * count], kept, place_of };
+        Self { blocks, quant: None, known_to: [None; 64], dc: vec![0; count], rest: (blocks.samples > 1).then(rest) }
     }
 
     /// Notes what a scan makes known. Scans that do not follow from those before are left to a complete decoder.
@@ -118,28 +126,51 @@ impl Channel {
         let mean_of = |&dc: &i16| mean(i32::from(dc) * step);
         let Some(rest) = self.rest else { return Ok(self.dc.iter().map(mean_of).collect()) };
 
-        let weights = Weights::new(&quant);
         let stride = self.blocks.stride();
-        let mut plane = vec![0; 4 * self.blocks.count()];
-        let rows = self.dc.chunks_exact(self.blocks.all.0).zip(rest.nonzero.chunks_exact(self.blocks.all.0));
-        let rows = rows.zip(rest.values.chunks_exact(self.blocks.all.0));
-        for (lines, ((dc, nonzero), values)) in plane.chunks_exact_mut(2 * stride).zip(rows) {
-            let (upper, lower) = lines.split_at_mut(stride);
-            let samples = upper.as_chunks_mut::<2>().0.iter_mut().zip(lower.as_chunks_mut::<2>().0);
-            for ((((upper, lower), dc), nonzero), values) in samples.zip(dc).zip(nonzero).zip(values) {
-                [*upper, *lower] = if nonzero & NEEDED_BITS == 0 {
-                    [[mean_of(dc); 2]; 2]
-                } else {
+        let samples = self.blocks.samples;
+        let mut plane = vec![0; samples * samples * self.blocks.count()];
+        let weights = Weights::new(&quant);
+        let steps = Steps::new(&quant);
+        let blocks = self.dc.iter().zip(&rest.nonzero).zip(rest.values.chunks_exact(rest.kept));
+        for (index, ((dc, &nonzero), values)) in blocks.enumerate() {
+            let (row, column) = (index / self.blocks.all.0, index % self.blocks.all.0);
+            // The place after the last coefficient that is not zero.
+            let end = 64 - (nonzero | 1).leading_zeros() as usize;
+            let block = || {
+                let mut block = [0; 64];
+                let places = nonzero & !1;
+                each_bit(places, |place| {
+                    steps.add(&mut block, place, i32::from(values[usize::from(ZIGZAG[place])]));
+                });
+                steps.add(&mut block, 0, i32::from(*dc));
+                block
+            };
+            match samples {
+                2 if nonzero & NEEDED_BITS == 0 => put(&mut plane, stride, row, column, &[[mean_of(dc); 2]; 2]),
+                2 => {
                     let mut sums = [0; 16];
                     weights.add(&mut sums, 0, i32::from(*dc));
                     for (&place, &value) in NEEDED.iter().zip(values) {
                         weights.add(&mut sums, usize::from(place), i32::from(value));
                     }
-                    two_by_two(&sums)
-                };
+                    put(&mut plane, stride, row, column, &two_by_two(&sums));
+                }
+                4 if end == 1 => put(&mut plane, stride, row, column, &[[mean_of(dc); 4]; 4]),
+                4 => put(&mut plane, stride, row, column, &four_by_four(&block(), end)),
+                _ if end == 1 => put(&mut plane, stride, row, column, &[[mean_of(dc); 8]; 8]),
+                _ => put(&mut plane, stride, row, column, &eight_by_eight(&block(), end)),
             }
         }
         Ok(plane)
+    }
+}
+
+/// Calls `each` with the place of every bit that is set.
+#[inline(always)]
+fn each_bit(mut bits: u64, mut each: impl FnMut(usize)) {
+    while bits != 0 {
+        each(bits.trailing_zeros() as usize);
+        bits &= bits - 1;
     }
 }
 
@@ -199,8 +230,8 @@ fn decode_means(feed: &mut Feed, scan: &Scan, grid: &Grid, channels: &mut [Chann
 
 /// A scan of coefficients after the first.
 fn decode_rest(feed: &mut Feed, scan: &Scan, huffman: &Huffman, blocks: &Blocks, rest: &mut Rest) -> Result<(), Error> {
-    let mut band =
-        Band { huffman, first: usize::from(scan.band.0), last: usize::from(scan.band.1), low: scan.low, ended: 0 };
+    let (first, last) = (usize::from(scan.band.0), usize::from(scan.band.1));
+    let mut band = Band { huffman, place_of: rest.place_of, first, last, low: scan.low, ended: 0 };
     let mut restarts = Restarts::new(scan.restart);
     feed.start(scan.data);
     let mut bits = Bits::NONE;
@@ -213,7 +244,7 @@ fn decode_rest(feed: &mut Feed, scan: &Scan, huffman: &Huffman, blocks: &Blocks,
                 band.ended = 0;
             }
             let block = row * blocks.all.0 + column;
-            let (nonzero, values) = (&mut rest.nonzero[block], &mut rest.values[block]);
+            let (nonzero, values) = (&mut rest.nonzero[block], &mut rest.values[rest.kept * block..][..rest.kept]);
             let decoded = match scan.high {
                 0 => band.begin(bits, feed.buffer(), nonzero, values),
                 _ => band.refine(bits, feed.buffer(), nonzero, values),
@@ -227,6 +258,7 @@ fn decode_rest(feed: &mut Feed, scan: &Scan, huffman: &Huffman, blocks: &Blocks,
 /// Coefficients of a block in a scan.
 struct Band<'t> {
     huffman: &'t Huffman,
+    place_of: &'static [u8; 64],
     first: usize,
     last: usize,
     low: u8,
@@ -264,13 +296,7 @@ impl Band<'_> {
 
     /// The first scan of the band: values that are zero so far.
     #[inline(always)]
-    fn begin(
-        &mut self,
-        mut bits: Bits,
-        buffer: &[u8],
-        nonzero: &mut u64,
-        values: &mut [i16; NEEDED.len()],
-    ) -> Result<Bits, BadCode> {
+    fn begin(&mut self, mut bits: Bits, buffer: &[u8], nonzero: &mut u64, values: &mut [i16]) -> Result<Bits, BadCode> {
         if self.ended > 0 {
             self.ended -= 1;
             return Ok(bits);
@@ -283,7 +309,7 @@ impl Band<'_> {
                 Symbol::Zeros => place += 16,
                 Symbol::Value { run, size } => {
                     place += run;
-                    set(nonzero, values, place, (signed(bits.window, size) as i16) << self.low);
+                    self.set(nonzero, values, place, (signed(bits.window, size) as i16) << self.low);
                     bits = bits.skip(size);
                     place += 1;
                 }
@@ -302,7 +328,7 @@ impl Band<'_> {
         mut bits: Bits,
         buffer: &[u8],
         nonzero: &mut u64,
-        values: &mut [i16; NEEDED.len()],
+        values: &mut [i16],
     ) -> Result<Bits, BadCode> {
         let mut place = self.first;
         while self.ended == 0 && place <= self.last {
@@ -333,7 +359,7 @@ impl Band<'_> {
                 place += 1;
             }
             if value != 0 {
-                set(nonzero, values, place, value);
+                self.set(nonzero, values, place, value);
             }
             place += 1;
         }
@@ -352,25 +378,25 @@ impl Band<'_> {
 
     /// Reads one more bit of a value.
     #[inline(always)]
-    fn correct(&self, bits: Bits, buffer: &[u8], values: &mut [i16; NEEDED.len()], place: usize) -> Bits {
+    fn correct(&self, bits: Bits, buffer: &[u8], values: &mut [i16], place: usize) -> Bits {
         let bits = bits.refill(buffer);
         let one = 1 << self.low;
         if bits.number(1) == 1
-            && let Some(value) = values.get_mut(usize::from(PLACE_OF[place & 63]))
+            && let Some(value) = values.get_mut(usize::from(self.place_of[place & 63]))
             && *value & one == 0
         {
             *value = if *value >= 0 { value.wrapping_add(one) } else { value.wrapping_sub(one) };
         }
         bits.skip(1)
     }
-}
 
-/// Sets a coefficient. Beyond the block, its last one is meant, as in libjpeg.
-#[inline(always)]
-fn set(nonzero: &mut u64, values: &mut [i16; NEEDED.len()], place: usize, value: i16) {
-    let place = place.min(63);
-    *nonzero = *nonzero & !(1 << place) | u64::from(value != 0) << place;
-    if let Some(kept) = values.get_mut(usize::from(PLACE_OF[place])) {
-        *kept = value;
+    /// Sets a coefficient. Beyond the block, its last one is meant, as in libjpeg.
+    #[inline(always)]
+    fn set(&self, nonzero: &mut u64, values: &mut [i16], place: usize, value: i16) {
+        let place = place.min(63);
+        *nonzero = *nonzero & !(1 << place) | u64::from(value != 0) << place;
+        if let Some(kept) = values.get_mut(usize::from(self.place_of[place])) {
+            *kept = value;
+        }
     }
 }

@@ -1,12 +1,13 @@
-//! Sequential pictures: the means of all blocks, and 2 x 2 samples where a channel's blocks become so many.
+//! Sequential pictures: each block becomes samples as soon as it has been read.
 
 use crate::bits::{Bits, Feed, Short};
-use crate::block::{BadCode, add_rest, difference, skip_rest};
-use crate::huffman::{AC_BITS, DC_BITS, Huffman, SKIP_BITS, Table};
+use crate::block::{BadCode, RestTables, difference, each_rest, skip_rest};
+use crate::huffman::{DC_BITS, Huffman, SKIP_BITS, Table};
 use crate::layout::{Blocks, Layout};
 use crate::marker::{Frame, Parser, Scan};
 use crate::restart::Restarts;
 use crate::transform::{Weights, mean, two_by_two};
+use crate::wide::{Steps, eight_by_eight, four_by_four};
 use crate::{Error, Limits};
 
 /// One channel of a scan, with all that its blocks need.
@@ -25,10 +26,12 @@ struct Part<'t> {
     plane: Vec<u8>,
 }
 
-/// What is to be done with the coefficients after the first.
+/// What is to be done with the coefficients after the first: by the samples that a block becomes.
 enum Rest<'t> {
-    Skip(&'t Table<{ 1 << SKIP_BITS }>),
-    Add(&'t Table<{ 1 << AC_BITS }>, Box<Weights>),
+    One(&'t Table<{ 1 << SKIP_BITS }>),
+    Two(RestTables<'t>, Box<Weights>),
+    Four(RestTables<'t>, Box<Steps>),
+    Eight(RestTables<'t>, Box<Steps>),
 }
 
 /// Decodes the scans, of which `scan` is the first, into a plane of samples per channel.
@@ -75,8 +78,10 @@ fn decode_scan(
         let quant = parser.quant(frame.channels[part.channel])?;
         let blocks = layout.blocks[part.channel];
         let rest = match blocks.samples {
-            1 => Rest::Skip(ac.skip()),
-            _ => Rest::Add(ac.ac(), Box::new(Weights::new(&quant))),
+            1 => Rest::One(ac.skip()),
+            2 => Rest::Two(RestTables::of(ac), Box::new(Weights::new(&quant))),
+            4 => Rest::Four(RestTables::of(ac), Box::new(Steps::new(&quant))),
+            _ => Rest::Eight(RestTables::of(ac), Box::new(Steps::new(&quant))),
         };
         let plane = vec![0; blocks.count() * blocks.samples * blocks.samples];
         let step = i32::from(quant[0]);
@@ -120,29 +125,65 @@ impl Part<'_> {
                 let difference;
                 (bits, difference) = self::difference(bits, buffer, self.dc, self.dc_code)?;
                 self.last = self.last.wrapping_add(difference as i16);
+                let mean = mean(i32::from(self.last) * self.step);
+                let code = self.rest_code;
+                let end;
                 match &self.rest {
-                    Rest::Skip(table) => {
-                        bits = skip_rest(bits, buffer, table, self.rest_code)?;
-                        self.plane[row * stride + column] = mean(i32::from(self.last) * self.step);
+                    Rest::One(table) => {
+                        bits = skip_rest(bits, buffer, table, code)?;
+                        self.plane[row * stride + column] = mean;
                     }
-                    Rest::Add(table, weights) => {
+                    Rest::Two(table, weights) => {
                         let mut sums = [0; 16];
-                        let any;
-                        (bits, any) = add_rest(bits, buffer, table, self.rest_code, weights, &mut sums)?;
-                        let samples = if any {
+                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
+                            weights.add(&mut sums, place, number);
+                        })?;
+                        let samples = if end == 1 {
+                            [[mean; 2]; 2]
+                        } else {
                             weights.add(&mut sums, 0, i32::from(self.last));
                             two_by_two(&sums)
-                        } else {
-                            [[mean(i32::from(self.last) * self.step); 2]; 2]
                         };
-                        for (line, samples) in samples.into_iter().enumerate() {
-                            let at = (2 * row + line) * stride + 2 * column;
-                            self.plane[at..at + 2].copy_from_slice(&samples);
-                        }
+                        put(&mut self.plane, stride, row, column, &samples);
+                    }
+                    Rest::Four(table, steps) => {
+                        let mut block = [0; 64];
+                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
+                            steps.add(&mut block, place, number);
+                        })?;
+                        let samples = if end == 1 {
+                            [[mean; 4]; 4]
+                        } else {
+                            steps.add(&mut block, 0, i32::from(self.last));
+                            four_by_four(&block, end)
+                        };
+                        put(&mut self.plane, stride, row, column, &samples);
+                    }
+                    Rest::Eight(table, steps) => {
+                        let mut block = [0; 64];
+                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
+                            steps.add(&mut block, place, number);
+                        })?;
+                        let samples = if end == 1 {
+                            [[mean; 8]; 8]
+                        } else {
+                            steps.add(&mut block, 0, i32::from(self.last));
+                            eight_by_eight(&block, end)
+                        };
+                        put(&mut self.plane, stride, row, column, &samples);
                     }
                 }
             }
         }
         Ok(bits)
+    }
+}
+
+/// Writes the samples of a block into the plane.
+#[inline(always)]
+pub(crate) fn put<const N: usize>(plane: &mut [u8], stride: usize, row: usize, column: usize, samples: &[[u8; N]; N]) {
+    let first = N * (row * stride + column);
+    for (line, samples) in samples.iter().enumerate() {
+        plane[first + line * stride..][..N].copy_from_slice(samples);
     }
 }

@@ -1,4 +1,4 @@
-//! The inverse transforms that a picture of an eighth needs, as in libjpeg's `jidctred.c`.
+//! The inverse transforms to one sample and to 2 x 2, as in libjpeg's `jidctred.c`.
 
 use crate::marker::Quant;
 
@@ -9,8 +9,8 @@ pub(crate) const ZIGZAG: [u8; 64] = [
     47, 55, 62, 63,
 ];
 
-const CONST_BITS: u32 = 13;
-const PASS1_BITS: u32 = 2;
+pub(crate) const CONST_BITS: u32 = 13;
+pub(crate) const PASS1_BITS: u32 = 2;
 
 /// What rows and columns 1, 3, 5 and 7 weigh, as fractions of 2^13.
 const ODD: [i32; 4] = [29692, -10426, 6967, -5906];
@@ -19,7 +19,7 @@ fn descale(number: i32, bits: u32) -> i32 {
     number.wrapping_add(1 << (bits - 1)) >> bits
 }
 
-fn sample(number: i32) -> u8 {
+pub(crate) fn sample(number: i32) -> u8 {
     number.saturating_add(128).clamp(0, 255) as u8
 }
 

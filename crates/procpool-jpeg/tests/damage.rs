@@ -5,7 +5,7 @@ mod support;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use procpool_jpeg::{Decoder, Error, Limits, fuzz};
+use procpool_jpeg::{Decoder, Error, Limits, Scale, fuzz};
 use support::{Random, differences, encoded, library, sample};
 
 /// Runs `body`, which must not take long: a minute is many times what the slowest machine needs.
@@ -24,7 +24,7 @@ fn watched(body: impl FnOnce() + Send + 'static) {
 }
 
 fn decode(file: &[u8]) -> Result<procpool_jpeg::Picture, Error> {
-    Decoder::new().decode_eighth(file, &Limits::default())
+    Decoder::new().decode(file, Scale::Eighth, &Limits::default())
 }
 
 /// How many cases a test tries that makes them up; FUZZ_CASES times as many if that is set.
@@ -76,7 +76,7 @@ fn what_is_accepted_is_what_the_library_makes_of_it() {
                 let mut damaged = file.clone();
                 let at = begin + 14 + random.below(file.len() - begin - 16);
                 damaged[at] ^= 1 << random.below(8);
-                match (decode(&damaged), library(&damaged)) {
+                match (decode(&damaged), library(&damaged, Scale::Eighth)) {
                     (Ok(picture), Ok((_, _, theirs))) => {
                         accepted += 1;
                         if let Some(difference) = differences(&picture.pixels, &theirs) {
@@ -164,7 +164,8 @@ fn header_bombs_are_refused() {
 fn limits_are_inclusive() {
     let file = sample(true, 0);
     let scans = file.windows(2).filter(|marker| *marker == [0xFF, 0xDA]).count();
-    let limited = |max_pixels, max_scans| Decoder::new().decode_eighth(&file, &Limits { max_pixels, max_scans });
+    let limited =
+        |max_pixels, max_scans| Decoder::new().decode(&file, Scale::Eighth, &Limits { max_pixels, max_scans });
     assert!(limited(181 * 133, scans).is_ok());
     assert_eq!(limited(181 * 133 - 1, scans), Err(Error::TooLarge { width: 181, height: 133 }));
     assert_eq!(limited(181 * 133, scans - 1), Err(Error::TooManyScans));

@@ -1,6 +1,7 @@
 """Measures one pool once: `pools.py NAME WORKERS SCALE`; prints the figures as JSON."""
 
 import contextlib
+import functools
 import json
 import math
 import multiprocessing
@@ -75,35 +76,36 @@ class Pebble(Executor):
 
 
 def make(name, workers):
-    """The pool of this name. ImportError where it is not installed."""
+    """What makes the pool of this name, once its package is imported. ImportError where it is not installed."""
     context = multiprocessing.get_context
     match name.split("/"):
         case ["procpool", *method]:
             import procpool
 
-            return Executor(lambda: procpool.ProcessPoolExecutor(workers, mp_context=context(method[0]) if method else None))
+            found = context(method[0]) if method else None
+            return functools.partial(Executor, lambda: procpool.ProcessPoolExecutor(workers, mp_context=found))
         case ["procpool.Pool"]:
             import procpool
 
-            return MpPool(lambda: procpool.Pool(workers), finish)
+            return functools.partial(MpPool, lambda: procpool.Pool(workers), finish)
         case ["ProcessPoolExecutor", method]:
-            return Executor(lambda: ProcessPoolExecutor(workers, mp_context=context(method)))
+            return functools.partial(Executor, lambda: ProcessPoolExecutor(workers, mp_context=context(method)))
         case ["multiprocessing.Pool", method]:
-            return MpPool(lambda: context(method).Pool(workers), finish)
+            return functools.partial(MpPool, lambda: context(method).Pool(workers), finish)
         case ["ThreadPoolExecutor"]:
-            return Executor(lambda: ThreadPoolExecutor(workers))
+            return functools.partial(Executor, lambda: ThreadPoolExecutor(workers))
         case ["loky"]:
             from loky import ProcessPoolExecutor as Loky
 
-            return Executor(lambda: Loky(workers))
+            return functools.partial(Executor, lambda: Loky(workers))
         case ["pebble"]:
             import pebble
 
-            return Pebble(lambda: pebble.ProcessPool(workers), finish)
+            return functools.partial(Pebble, lambda: pebble.ProcessPool(workers), finish)
         case ["billiard"]:
             import billiard
 
-            return MpPool(lambda: billiard.Pool(workers), finish)
+            return functools.partial(MpPool, lambda: billiard.Pool(workers), finish)
     raise LookupError(name)
 
 
@@ -148,8 +150,9 @@ def main():
     def count(number):
         return max(20, int(number * scale))
 
+    build = make(name, workers)
     start = clock()
-    pool = make(name, workers)
+    pool = build()
     pool.result(pool.submit(nothing))
     figures["first result, ms"] = (clock() - start) * 1e3
     gather(pool, 200)
@@ -176,6 +179,9 @@ def main():
         rates = [array.nbytes / 1e9 / timed(lambda: pool.result(pool.submit(first, array))) for _ in range(5)]
         figures["64 MiB array to a worker, first, GB/s"] = rates[0]
         figures["64 MiB array to a worker, warm, GB/s"] = max(rates[1:])
+        array.flags.writeable = False
+        rates = [array.nbytes / 1e9 / timed(lambda: pool.result(pool.submit(first, array))) for _ in range(5)]
+        figures["the same, of one that is read-only"] = max(rates)
     figures["stop, ms"] = timed(pool.close) * 1e3
     print(json.dumps(figures))
 

@@ -28,7 +28,7 @@ impl Interpreter for Python3 {
         Python::attach(|py| {
             let Message { head, runs } = message;
             let call = || {
-                let runs = crate::buffers::lend(py, runs)?;
+                let runs = crate::buffers::lend(py, runs, &[])?;
                 self.set_up.bind(py).call1((PyBytes::new(py, &head), runs))?.extract::<Option<String>>()
             };
             match call() {

@@ -217,7 +217,8 @@ impl MapIter {
                     Some(chunk) => {
                         let (several, drawn) = next_inputs(inputs, chunk);
                         self.inputs_drawn += several.len() as u64;
-                        match several.is_empty() {
+                        // Of a task whose inputs end in an exception nothing is done, as in the standard library.
+                        match several.is_empty() || drawn.is_err() {
                             true => (Ok(Ok(())), drawn),
                             false => (with_calls(py, &shared.pickler, &several, self.only, add), drawn),
                         }

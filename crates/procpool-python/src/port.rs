@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use procpool::lang::{self, Waiting};
-use procpool::{Output, Pool};
+use procpool::{Kind, Output, Pool};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -41,6 +41,13 @@ pub(crate) fn finalize() {
 /// How long to look for a result with the interpreter's lock in hand.
 const LOOK: Duration = Duration::from_micros(10);
 const POLLS_PER_YIELD: u32 = 16;
+/// Whoever gets the interpreter's lock back later than this has another thread beside it that computes in Python, and gives the
+/// lock back when its time is up.
+const LATE: Duration = Duration::from_micros(500);
+/// How long to wait with the lock in hand where that is so: a fifth of the time for which such a thread keeps it.
+const HOLD: Duration = Duration::from_millis(1);
+/// How often, until somebody looks again whether it is still so.
+const HOLDS: u32 = 64;
 /// How long the main thread waits until it looks whether a signal has come.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -55,6 +62,8 @@ pub(crate) struct Shared {
     over: AtomicBool,
     /// Its tasks are to be ended with it.
     at_once: AtomicBool,
+    /// How many more times to wait with the interpreter's lock in hand.
+    holds: AtomicU32,
     /// What writes values that the codec does not know: `procpool._pickling.Sent`.
     pub(crate) pickler: Py<PyAny>,
 }
@@ -101,18 +110,31 @@ impl Shared {
                 std::hint::spin_loop();
             }
         }
+        let holds = self.holds.load(Relaxed);
+        if holds > 0 {
+            let until = Instant::now() + HOLD;
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            let done = port.wait(waiting, Some(until)).map_err(|error| faults::raise(py, &error))?;
+            self.holds.store(if done { holds - 1 } else { 0 }, Relaxed);
+            if done {
+                return Ok(true);
+            }
+        }
         let main = rustix::thread::gettid() == rustix::process::getpid();
         loop {
             let slice = main.then(|| Instant::now() + SLICE);
             let until = [deadline, slice].into_iter().flatten().min();
-            let waited = py.detach(|| {
+            let (waited, end) = py.detach(|| {
                 let waited = port.wait(waiting, until);
                 while FINAL.load(SeqCst) && !main {
                     // A thread that asks for the interpreter now is unwound through frames that cannot bear it.
                     std::thread::park();
                 }
-                waited
+                (waited, Instant::now())
             });
+            if end.elapsed() > LATE {
+                self.holds.store(HOLDS, Relaxed);
+            }
             if waited.map_err(|error| faults::raise(py, &error))? {
                 return Ok(true);
             }
@@ -220,7 +242,7 @@ fn submit<'py>(
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
     options: Option<&TaskOptions>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<procpool::Result<Bound<'py, PyAny>>> {
     let future = FutureBase::make(kind)?;
     let base = future.cast::<FutureBase>()?.get();
     let slot = Arc::new(crate::future::Slot::default());
@@ -230,10 +252,24 @@ fn submit<'py>(
     });
     match handed {
         Ok(Ok(ticket)) => base.begin(Arc::clone(shared), slot, ticket),
-        Ok(Err(error)) => return Err(faults::raise(py, &error)),
+        Ok(Err(error)) => return Ok(Err(error)),
         Err(error) => base.fail(Arc::clone(shared), error.into_value(py).into_any()),
     }
-    Ok(future)
+    Ok(Ok(future))
+}
+
+/// The function that `known` is: itself, or of a tuple the first item, if in the namespace that is the second the names of the
+/// third have the same values as there.
+fn up_to_date<'a, 'py>(known: &'a Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Function>>> {
+    let Ok(parts) = known.cast_exact::<PyTuple>() else { return Ok(Some(known.cast::<Function>()?.clone())) };
+    let (function, namespace, names) = (parts.get_item(0)?, parts.get_item(1)?, parts.get_item(2)?);
+    let (namespace, names) = (namespace.cast::<PyDict>()?, names.cast::<PyDict>()?);
+    for (name, value) in names {
+        if !namespace.get_item(name)?.is_some_and(|now| now.is(&value)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(function.cast_into::<Function>()?))
 }
 
 /// An executor's `submit` without a frame of Python's.
@@ -259,8 +295,15 @@ impl Submitter {
         // Other things may be equal to each other, or not be hashable.
         if function.get_type().is(&self.function)
             && let Some(known) = self.known.bind(py).get_item(function)?
+            && let Some(known) = up_to_date(&known)?
         {
-            return submit(py, &self.shared, self.kind.bind(py), known.cast::<Function>()?.get(), args, kwargs, None);
+            let kind = self.kind.bind(py);
+            return match submit(py, &self.shared, kind, known.get(), args, kwargs, None)? {
+                Ok(future) => Ok(future),
+                // The executor knows why.
+                Err(error) if error.kind() == Kind::Closed => self.otherwise.bind(py).call1((function, args, kwargs)),
+                Err(error) => Err(faults::raise(py, &error)),
+            };
         }
         self.otherwise.bind(py).call1((function, args, kwargs))
     }
@@ -344,6 +387,7 @@ impl Port {
             generation: GENERATION.load(SeqCst),
             over: AtomicBool::new(false),
             at_once: AtomicBool::new(false),
+            holds: AtomicU32::new(0),
             pickler,
         })))
     }
@@ -364,10 +408,11 @@ impl Port {
         kwargs: Option<&Bound<'py, PyDict>>,
         options: Option<&TaskOptions>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        submit(py, &self.0, kind, function, args, kwargs, options)
+        submit(py, &self.0, kind, function, args, kwargs, options)?.map_err(|error| faults::raise(py, &error))
     }
 
-    /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest.
+    /// What an executor's `submit` is while all is well: calls what `known` has a function for, and `otherwise` for the rest. The
+    /// values of `known` are functions, or tuples of a function, a namespace and names with the values that they must have there.
     /// `function` is the type of the keys of `known`.
     fn submitter(&self, kind: Py<PyType>, function: Py<PyType>, known: Py<PyDict>, otherwise: Py<PyAny>) -> Submitter {
         Submitter { shared: Arc::clone(&self.0), kind, function, known, otherwise }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::launcher::{receive, send};
 
@@ -62,31 +63,56 @@ fn dress(name: &str, out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> std::io::Resul
     Ok(())
 }
 
-/// Makes a copy of this process for each request that comes by the socket `fd`, which is given away, until its other end is
-/// gone: then returns None. In each copy returns the worker's own socket and its name.
+/// Whether there is something to be received within so many seconds, fewer than one, or the other end is gone.
+fn is_readable(socket: BorrowedFd<'_>, pause: f64) -> std::io::Result<bool> {
+    let pause = Timespec { tv_sec: 0, tv_nsec: (pause * 1e9) as i64 };
+    match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&pause)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// From now on interrupts of the terminal are nothing to this process and its copies.
 #[pyfunction]
 #[allow(unsafe_code)]
-pub(crate) fn make_copies(fd: i32) -> PyResult<Option<(i32, String)>> {
-    // SAFETY: the caller gives the descriptor away, as the documentation says.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+pub(crate) fn ignore_interrupts() {
+    // SAFETY: no handler is installed that could run.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
+/// Makes a copy of this process for each request that comes by the socket `fd`. In each copy returns the worker's own socket and
+/// its name, and that descriptor is gone; in this process, when there was no request for `pause` seconds, or for ever until the
+/// other end is gone, None and whether it is still there.
+#[pyfunction]
+#[allow(unsafe_code)]
+pub(crate) fn make_copies(fd: i32, pause: Option<f64>) -> PyResult<(Option<(i32, String)>, bool)> {
+    // SAFETY: the caller has this descriptor and nobody closes it meanwhile.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
     let failed = |e: std::io::Error| PyOSError::new_err(e.to_string());
     loop {
-        let (name, fds) = receive(&socket).map_err(failed)?;
+        if let Some(pause) = pause
+            && !is_readable(socket, pause).map_err(failed)?
+        {
+            return Ok((None, true));
+        }
+        let (name, fds) = receive(socket).map_err(failed)?;
         let [worker, out, err] = match <[OwnedFd; 3]>::try_from(fds) {
             Ok(fds) => fds,
-            Err(_) => return Ok(None),
+            Err(_) => return Ok((None, false)),
         };
         match copy() {
             Ok(Copied::There) => {
-                drop(socket);
+                // SAFETY: nothing here uses it any more.
+                unsafe { libc::close(fd) };
                 let name = String::from_utf8_lossy(&name).into_owned();
                 dress(&name, out.as_fd(), err.as_fd()).map_err(failed)?;
-                return Ok(Some((worker.into_raw_fd(), name)));
+                return Ok((Some((worker.into_raw_fd(), name)), true));
             }
-            Ok(Copied::Here(pid, pidfd)) => send(&socket, &pid.to_le_bytes(), &[pidfd.as_fd()]).map_err(failed)?,
+            Ok(Copied::Here(pid, pidfd)) => send(socket, &pid.to_le_bytes(), &[pidfd.as_fd()]).map_err(failed)?,
             Err(e) => {
                 let number = e.raw_os_error().unwrap_or(libc::EIO);
-                send(&socket, &(-number).to_le_bytes(), &[]).map_err(failed)?;
+                send(socket, &(-number).to_le_bytes(), &[]).map_err(failed)?;
             }
         }
     }

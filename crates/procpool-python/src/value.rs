@@ -4,7 +4,7 @@
 //! several calls (`m` and `q` if each is a tuple of arguments), `E` a pickle of an exception and what
 //! is known of it, `X` words about an exception that nothing else could be made of.
 
-use procpool::lang::{Message, Payload};
+use procpool::lang::{Message, Payload, Run};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -66,7 +66,7 @@ pub(crate) fn with_pickle<R>(tag: u8, pair: &Bound<'_, PyAny>, use_it: impl FnOn
     let mut head = Vec::with_capacity(pickle.len() + 1);
     head.push(tag);
     head.extend_from_slice(pickle);
-    with_payload(&head, &buffers, use_it)
+    with_payload(head, &buffers, use_it)
 }
 
 /// The inputs of several calls that are one task, and whether each is an only argument; None if this is one call.
@@ -104,8 +104,9 @@ pub(crate) fn read_call<'py>(
     }
 }
 
-fn load<'py>(py: Python<'py>, pickle: &[u8], runs: Vec<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
-    let runs = if runs.is_empty() { PyList::empty(py) } else { lend(py, runs)? };
+fn load<'py>(py: Python<'py>, pickle: &[u8], runs: Vec<Run>) -> PyResult<Bound<'py, PyAny>> {
+    let (pickle, read_only) = pickle.split_at(pickle.len().saturating_sub(runs.len()));
+    let runs = if runs.is_empty() { PyList::empty(py) } else { lend(py, runs, read_only)? };
     pickling(py)?.call_method1("load", (PyBytes::new(py, pickle), runs))
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import procpool
-from procpool import _context
+from procpool import _template
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,10 +22,9 @@ def children() -> set[int]:
         except FileNotFoundError:
             continue
         found.update(map(int, text.split()))
-    template = _context._clean[0].pid if _context._clean is not None else None
     # multiprocessing's own, which stays as long as this process.
     tracker = resource_tracker._resource_tracker._pid
-    return found - {template, tracker}
+    return found - {*_template.pids(), tracker}
 
 
 @pytest.fixture(autouse=True)

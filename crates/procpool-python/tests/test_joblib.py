@@ -4,6 +4,7 @@ import math
 
 import pytest
 import support
+from programs import run_program
 
 import procpool
 
@@ -30,7 +31,6 @@ def test_a_grid_search():
     from sklearn.datasets import load_iris
     from sklearn.model_selection import GridSearchCV
 
-    procpool.register_joblib()
     data = load_iris()
     search = GridSearchCV(svm.SVC(), {"C": [0.1, 1, 10]}, n_jobs=2, cv=3)
     alone = GridSearchCV(svm.SVC(), {"C": [0.1, 1, 10]}, n_jobs=1, cv=3).fit(data.data, data.target)
@@ -38,3 +38,16 @@ def test_a_grid_search():
         search.fit(data.data, data.target)
     assert search.best_params_ == alone.best_params_
     assert list(search.cv_results_["mean_test_score"]) == list(alone.cv_results_["mean_test_score"])
+
+
+@pytest.mark.parametrize("order", ["import joblib, procpool", "import procpool, joblib", "import procpool"])
+def test_joblib_finds_the_backend_by_its_name(order):
+    code, out, err = run_program(
+        f"""
+        {order}
+        import joblib
+        with joblib.parallel_config(backend="procpool", n_jobs=2):
+            print(joblib.Parallel()(joblib.delayed(abs)(n) for n in [-1, -2, -3]))
+        """
+    )
+    assert (code, out, err) == (0, "[1, 2, 3]\n", "")

@@ -1,5 +1,6 @@
 """`Pool` as in multiprocessing, the other names of that module, and unmodified programs."""
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -247,3 +248,32 @@ def test_a_pipe_is_an_argument(workers):
     result.get()
     reader.close()
     writer.close()
+
+
+def test_a_chunk_whose_inputs_raise_is_not_begun():
+    def inputs():
+        yield from range(5)
+        raise LookupError("no more")
+
+    def draw(results):
+        while True:
+            try:
+                yield next(results)
+            except LookupError as error:
+                yield str(error)
+            except StopIteration:
+                return
+
+    with procpool.Pool(1) as pool:
+        assert list(draw(pool.imap(support.square, inputs(), chunksize=2))) == [0, 1, 4, 9, "no more"]
+        # Here the exception need not be the last.
+        unordered = list(draw(pool.imap_unordered(support.square, inputs(), chunksize=2)))
+        assert sorted(map(str, unordered)) == ["0", "1", "4", "9", "no more"]
+
+
+def test_a_pool_that_is_forgotten_while_it_runs_warns():
+    pool = procpool.Pool(1)
+    assert pool.apply(support.square, (3,)) == 9
+    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
+        del pool
+        gc.collect()

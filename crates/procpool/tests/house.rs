@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["attach", "call", "client", "error", "events", "future", "map", "options", "sandbox", "supervisor", "worker"],
     ),
     ("global", &["error", "pool"]),
-    ("lang", &["call", "client", "error", "options", "os", "pool", "sched", "supervisor", "wire", "worker"]),
+    ("lang", &["bulk", "call", "client", "error", "options", "os", "pool", "sched", "supervisor", "wire", "worker"]),
     // Not part of the house: compiled for tests and for cargo-fuzz.
     ("fuzz", &["ring", "supervisor", "wire"]),
 ];

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
-use procpool::lang::{Completion, Interpreter, Launched, Launcher, Message, Outcomes, Payload, Port, Task};
+use procpool::lang::{Completion, Interpreter, Launched, Launcher, Message, Outcomes, Payload, Port, Run, Task};
 use procpool::{Kind, Pool, TaskOptions};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -62,7 +62,11 @@ impl Interpreter for Words {
         match word.as_str() {
             "die" => std::process::exit(9),
             "nothing" => {}
-            "back" => task.reply(&Payload { head: &head, runs: &runs.iter().map(Vec::as_slice).collect::<Vec<_>>() }),
+            "back" => task.reply(&Payload { head: &head, runs: &runs.iter().map(Run::bytes).collect::<Vec<_>>() }),
+            "where" => {
+                let lent: Vec<bool> = runs.iter().map(Run::is_lent).collect();
+                task.reply(&Payload { head: format!("{lent:?}").as_bytes(), runs: &[] });
+            }
             _ => {
                 let greeting = self.greeting.lock().unwrap();
                 let said = format!("{greeting} {word} {} {times} {ran}", String::from_utf8_lossy(&head));
@@ -145,7 +149,13 @@ fn functions_are_described_once_and_inputs_come_back() {
         let payload = Payload { head: b"head", runs: &[&large, b"", b"small"] };
         port.submit(None, &back, &payload, Arc::clone(&inbox)).unwrap();
         let message = inbox.wait_for(1).remove(0).unwrap();
-        assert_eq!((message.head, message.runs), (b"head".to_vec(), vec![large, Vec::new(), b"small".to_vec()]));
+        assert_eq!(message.head, b"head");
+        let runs: Vec<Vec<u8>> = message.runs.into_iter().map(Run::into_vec).collect();
+        assert_eq!(runs, [large.clone(), Vec::new(), b"small".to_vec()]);
+        let place = port.function("where", b"where".to_vec());
+        let payload = Payload { head: b"", runs: &[&large, b"", b"small"] };
+        port.submit(None, &place, &payload, Arc::clone(&inbox)).unwrap();
+        assert_eq!(text(inbox.wait_for(1).remove(0)), "[true, false, false]");
         port.pool().shutdown();
     });
 }

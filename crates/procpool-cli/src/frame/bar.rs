@@ -32,7 +32,8 @@ struct Shared {
 struct State {
     stream: Arc<Stream>,
     per_second: f64,
-    recent: VecDeque<(Instant, u64)>,
+    /// How much had ended at which time, inputs and parts of them.
+    recent: VecDeque<(Instant, f64)>,
     drawn: bool,
     finished: bool,
 }
@@ -40,6 +41,8 @@ struct State {
 struct Progress {
     total: u64,
     done: u64,
+    /// What was worked on besides, in inputs.
+    parts: f64,
     failed: u64,
     per_second: f64,
 }
@@ -47,7 +50,7 @@ struct Progress {
 impl Bar {
     /// A bar that shows how `stream` stands. `None` where no thread can be had for it.
     pub(crate) fn start(stream: Arc<Stream>) -> Option<Bar> {
-        let recent = VecDeque::from([(Instant::now(), 0)]);
+        let recent = VecDeque::from([(Instant::now(), 0.0)]);
         let state = State { stream, per_second: 0.0, recent, drawn: false, finished: false };
         let bar = Bar(Arc::new(Shared { state: Mutex::new(state), finished: Condvar::new() }));
         let ticking = bar.clone();
@@ -93,9 +96,11 @@ impl Bar {
 
 impl State {
     fn sample(&mut self) {
-        let (now, (done, _)) = (Instant::now(), self.stream.state().progress());
+        // In this order: an input that ends in between counts twice for a moment, rather than go back.
+        let (now, parts) = (Instant::now(), self.stream.parts());
+        let done = self.stream.state().progress().0 as f64 + parts;
         if let Some(&(then, before)) = self.recent.front() {
-            self.per_second = (done - before) as f64 / (now - then).as_secs_f64().max(1e-3);
+            self.per_second = (done - before).max(0.0) / (now - then).as_secs_f64().max(1e-3);
         }
         self.recent.push_back((now, done));
         if self.recent.len() > SAMPLES {
@@ -105,9 +110,9 @@ impl State {
 
     fn draw(&mut self) {
         let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
-        let state = self.stream.state();
+        let (parts, state) = (self.stream.parts(), self.stream.state());
         let (done, total) = state.progress();
-        let progress = Progress { total, done, failed: state.failed(), per_second: self.per_second };
+        let progress = Progress { total, done, parts, failed: state.failed(), per_second: self.per_second };
         let line = progress.line(width.saturating_sub(1), is_utf8_locale());
         self.drawn = true;
         print(&format!("{CLEAR}{line}"));
@@ -126,12 +131,16 @@ impl State {
 impl Progress {
     /// The bar and its figures in at most `width` columns.
     fn line(&self, width: usize, blocks: bool) -> String {
+        let done = (self.done as f64 + self.parts).min(self.total as f64);
         let left = match self.per_second {
             0.0 => "?".to_owned(),
-            rate => show_clock(Duration::from_secs_f64(((self.total - self.done) as f64 / rate).min(1e9))),
+            rate => show_clock(Duration::from_secs_f64(((self.total as f64 - done) / rate).min(1e9))),
         };
+        let share = done / (self.total as f64).max(1.0);
+        // Of a few large files the number of those that are done says little.
+        let percent = if self.parts > 0.0 { format!("  {:.0} %", (100.0 * share).floor()) } else { String::new() };
         let mut figures =
-            format!("{}/{}  {} per second  {left} left", self.done, self.total, show_rate(self.per_second));
+            format!("{}/{}{percent}  {} per second  {left} left", self.done, self.total, show_rate(self.per_second));
         if self.failed > 0 {
             figures += &format!("  {} failed", self.failed);
         }
@@ -140,7 +149,7 @@ impl Progress {
             figures.truncate(width);
             return figures;
         }
-        let full = (room as u64 * self.done).checked_div(self.total).unwrap_or(0) as usize;
+        let full = (room as f64 * share) as usize;
         let (filled, empty) = if blocks { ("█", "░") } else { ("#", "-") };
         format!("{}{}  {figures}", filled.repeat(full), empty.repeat(room - full))
     }
@@ -163,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_bar_fits_its_line() {
-        let progress = Progress { total: 200, done: 50, failed: 3, per_second: 10.0 };
+        let progress = Progress { total: 200, done: 50, parts: 0.0, failed: 3, per_second: 10.0 };
         let figures = "50/200  10 per second  0:15 left  3 failed";
         assert_eq!(progress.line(100, true), format!("{}{}  {figures}", "█".repeat(7), "░".repeat(21)));
         assert_eq!(progress.line(52, false), format!("##------  {figures}"));
@@ -173,10 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn of_a_large_file_its_parts_count() {
+        let progress = Progress { total: 2, done: 1, parts: 0.57, failed: 0, per_second: 0.1 };
+        let figures = "1/2  78 %  0.1 per second  0:04 left";
+        assert_eq!(progress.line(48, false), format!("#######---  {figures}"));
+    }
+
+    #[test]
     fn before_the_first_is_done_nobody_knows_how_long_it_takes() {
-        let progress = Progress { total: 9, done: 0, failed: 0, per_second: 0.0 };
+        let progress = Progress { total: 9, done: 0, parts: 0.0, failed: 0, per_second: 0.0 };
         assert_eq!(progress.line(50, false), "---------------------  0/9  0.0 per second  ? left");
-        let nothing = Progress { total: 0, done: 0, failed: 0, per_second: 0.0 };
+        let nothing = Progress { total: 0, done: 0, parts: 0.0, failed: 0, per_second: 0.0 };
         assert_eq!(nothing.line(36, false), "-------  0/0  0.0 per second  ? left");
     }
 }

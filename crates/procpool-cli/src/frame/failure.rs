@@ -30,6 +30,8 @@ pub(crate) enum Cause {
     Unsupported,
     /// The contents are not UTF-8 text.
     NotUtf8,
+    /// Its class cannot be told or cannot be used.
+    NoClass,
     /// Another input of this run has the same output name.
     NameTaken,
     /// The output would replace an input.
@@ -63,7 +65,7 @@ impl Cause {
     fn blame(self) -> Blame {
         use Cause::*;
         match self {
-            NotFound | NoMatch | NameTaken | WouldReplaceInput => Blame::Caller,
+            NotFound | NoMatch | NoClass | NameTaken | WouldReplaceInput => Blame::Caller,
             NotAFile | Empty | TooLarge | NotAPicture | Damaged | Unsupported | NotUtf8 => Blame::Task,
             TimedOut | OutOfMemory | Panicked => Blame::Task,
             Unreadable | Unwritable | Pool => Blame::Host,
@@ -83,6 +85,7 @@ impl Cause {
             Cause::Damaged => ("damaged", "damaged"),
             Cause::Unsupported => ("unsupported", "not supported"),
             Cause::NotUtf8 => ("not-utf8", "not UTF-8"),
+            Cause::NoClass => ("no-class", "without a usable class"),
             Cause::NameTaken => ("name-taken", "output name already taken"),
             Cause::WouldReplaceInput => ("would-replace-input", "would have replaced an input"),
             Cause::Unwritable => ("unwritable", "could not be written"),

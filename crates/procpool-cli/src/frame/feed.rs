@@ -1,7 +1,7 @@
 //! What the pool is fed with: open inputs, one after the other, those that are large in pieces.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 
 use super::failure::{Cause, JobError};
@@ -21,6 +21,8 @@ pub(crate) struct Fed {
     pub broken: Vec<(usize, Piece, JobError)>,
     /// The inputs that are fed to the end, and of how many pieces.
     pub whole: Vec<(usize, u64)>,
+    /// Of how many pieces an input is likely to be.
+    pub likely: BTreeMap<usize, u64>,
     /// The inputs of which no more is wanted, since a piece has failed.
     pub lost: BTreeSet<usize>,
 }
@@ -90,6 +92,9 @@ impl<'a, J: Job> Feed<'a, J> {
             Ok((file, metadata)) => {
                 let cutting = Cutting { index, len: metadata.len(), id: file_id(&metadata), next: 0 };
                 let piece = Piece::cut(0, cutting.len, J::piece_len(plan))?;
+                if let Some(len) = J::piece_len(plan).filter(|_| piece.end != u64::MAX) {
+                    self.fed.borrow_mut().likely.insert(index, cutting.len.div_ceil(len));
+                }
                 let stamp = Stamp::of(&metadata);
                 self.go_on(cutting, piece);
                 Some(self.task(index, plan, piece, file, Some(stamp)))

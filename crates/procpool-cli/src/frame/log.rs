@@ -153,13 +153,13 @@ fn line(at: String, at_ns: u64, event: &Event<'_>, state: &State) -> Record {
             .with("attempt", *attempt)
             .with("worker", *worker)
             .with_known("pid", *pid),
-        Event::InputEnded { input, output, outcome, task } => {
+        Event::InputEnded { input, outputs, outcome, task } => {
             let record = begin("input_ended").with_path("input", input);
             let record = record.with("outcome", if outcome.is_ok() { "done" } else { "failed" });
             let record = match outcome {
                 Ok(result) => {
                     let outputs: Vec<Value> =
-                        output.iter().map(|path| json!(Record::default().with_path("path", path))).collect();
+                        outputs.iter().map(|path| json!(Record::default().with_path("path", path))).collect();
                     record.with("outputs", outputs).with("result", result.clone())
                 }
                 Err(error) => {

@@ -20,4 +20,5 @@ pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod stream;
+pub(crate) mod tree;
 pub(crate) mod units;

@@ -167,6 +167,18 @@ fn write_with(target: &Output, bytes: &[u8], anonymous: bool) -> Result<(), JobE
     written.map_err(|error| unwritable(target, &error))
 }
 
+/// Writes several outputs. None of them is there under its name before all are written, so that only a failure to rename leaves some
+/// without the others.
+pub(crate) fn write_together<'a>(outputs: impl Iterator<Item = (&'a Output, &'a [u8])>) -> Result<(), JobError> {
+    let pending = outputs.map(|(target, bytes)| {
+        let pending = Pending::begin(target)?;
+        pending.file().write_all(bytes).map_err(|error| pending.failure(&error))?;
+        Ok(pending)
+    });
+    let pending: Vec<Pending> = pending.collect::<Result<_, JobError>>()?;
+    pending.into_iter().try_for_each(Pending::keep)
+}
+
 fn unwritable(target: &Output, error: &io::Error) -> JobError {
     JobError::new(Cause::Unwritable, format!("cannot write {}: {}", names::show(&target.path), reason(error)))
 }
@@ -330,10 +342,16 @@ impl Drop for Temporary<'_> {
     }
 }
 
-fn temporary_name() -> io::Result<String> {
+/// A hidden name that nothing has yet.
+pub(crate) fn temporary_name() -> io::Result<String> {
     let mut random = [0; 8];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
     Ok(format!("{TEMPORARY_PREFIX}{:016x}{TEMPORARY_SUFFIX}", u64::from_ne_bytes(random)))
+}
+
+/// Whether it is such a name.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY_PREFIX.as_bytes()) && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
 }
 
 /// Marks a file as being written. File systems without locks never have their stale files cleaned, which is harmless.
@@ -351,8 +369,7 @@ pub(crate) fn clean(folder: &Folder) {
     let Ok(entries) = Dir::read_from(&folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let bytes = name.to_bytes();
-        if !(bytes.starts_with(TEMPORARY_PREFIX.as_bytes()) && bytes.ends_with(TEMPORARY_SUFFIX.as_bytes())) {
+        if !is_temporary(name.to_bytes()) {
             continue;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -412,6 +429,19 @@ mod tests {
                 assert_eq!(listing(root.path()), ["x"]);
             }
         }
+    }
+
+    #[test]
+    fn of_several_outputs_none_is_there_before_all_are_written() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        fs::write(root.path().join("file"), "").expect("file");
+        let folder = Root::new(root.path());
+        let [a, b, blocked] = ["a", "b", "file/c"].map(|name| Output::new(&folder, Path::new(name)));
+        let write = |outputs: &[&Output]| write_together(outputs.iter().map(|output| (*output, &b"one"[..])));
+        assert!(write(&[&a, &b, &blocked]).is_err());
+        assert_eq!(listing(root.path()), ["file"]);
+        write(&[&a, &b]).expect("written");
+        assert_eq!(listing(root.path()), ["a", "b", "file"]);
     }
 
     #[test]

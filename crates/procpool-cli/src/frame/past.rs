@@ -1,10 +1,11 @@
-//! What a log says of earlier runs: which inputs are done, and what came of them.
+//! What a log says of earlier runs: which inputs are done, and where it says what came of them.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,15 +15,19 @@ use super::failure::reason;
 use super::inputs::Stamp;
 
 /// The inputs that were done, by their full path, with the same job and options as now. What was begun or has failed since is
-/// not among them.
+/// not among them. Their results stay in the file until they are asked for: together they may be more than memory should hold.
 #[derive(Debug, Default)]
-pub(crate) struct Past(HashMap<PathBuf, Done>);
+pub(crate) struct Past {
+    log: Option<File>,
+    done: HashMap<PathBuf, Done>,
+}
 
 #[derive(Debug)]
 struct Done {
     stamp: Stamp,
     outputs: Vec<PathBuf>,
-    result: Value,
+    /// Where its line begins in the log, and how long it is, in bytes.
+    line: (u64, usize),
 }
 
 /// The fields that matter here.
@@ -40,9 +45,15 @@ struct Line {
     input_bytes: Option<Vec<u8>>,
     outcome: String,
     outputs: Vec<OutputField>,
-    result: Value,
     size: Option<u64>,
     mtime_ns: Option<i64>,
+}
+
+/// The one field of a line that is not looked at before it is asked for.
+#[derive(Deserialize)]
+struct ResultField {
+    #[serde(default)]
+    result: Value,
 }
 
 #[derive(Deserialize)]
@@ -61,11 +72,13 @@ impl Past {
     pub(crate) fn read(file: &mut File, job: &str, options: &Value) -> Result<Past, String> {
         let failed = |error: std::io::Error| reason(&error);
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut past = Past { log: Some(file.try_clone().map_err(failed)?), done: HashMap::new() };
         let mut reader = BufReader::new(file);
-        let mut past = Past::default();
         let (mut same, mut folder) = (false, PathBuf::new());
         let mut bytes = Vec::new();
+        let mut at = 0;
         for number in 1.. {
+            at += bytes.len() as u64;
             bytes.clear();
             reader.read_until(b'\n', &mut bytes).map_err(failed)?;
             if bytes.last() != Some(&b'\n') {
@@ -81,16 +94,17 @@ impl Past {
                     folder = path(line.folder, line.folder_bytes);
                 }
                 // Until it has ended again, nobody knows which output is there.
-                "input_begun" => drop(past.0.remove(&folder.join(path(line.input, line.input_bytes)))),
+                "input_begun" => drop(past.done.remove(&folder.join(path(line.input, line.input_bytes)))),
                 "input_ended" => {
                     let input = folder.join(path(line.input, line.input_bytes));
-                    past.0.remove(&input);
+                    past.done.remove(&input);
                     if let (true, "done", Some(size), Some(mtime_ns)) =
                         (same, line.outcome.as_str(), line.size, line.mtime_ns)
                     {
                         let outputs = line.outputs.into_iter().map(|field| path(field.path, field.path_bytes));
                         let outputs = outputs.map(|output| folder.join(output)).collect();
-                        past.0.insert(input, Done { stamp: Stamp { size, mtime_ns }, outputs, result: line.result });
+                        let line = (at, bytes.len());
+                        past.done.insert(input, Done { stamp: Stamp { size, mtime_ns }, outputs, line });
                     }
                 }
                 _ => {}
@@ -99,13 +113,22 @@ impl Past {
         Ok(past)
     }
 
-    /// What came of an input, if it is done: the same file as then, and its output is where it would be put now.
-    pub(crate) fn result(&self, here: &Path, input: &Path, output: Option<&Path>) -> Option<&Value> {
-        let done = self.0.get(&here.join(input))?;
+    /// What came of an input, if it is done: the same file as then, and its outputs are where they would be put now.
+    pub(crate) fn result(&self, here: &Path, input: &Path, outputs: &[&Path]) -> Option<Value> {
+        let done = self.done.get(&here.join(input))?;
         let is_same = Stamp::of(&fs::metadata(input).ok()?) == done.stamp;
         let is_there = |output: &PathBuf| fs::symlink_metadata(output).is_ok_and(|found| found.is_file());
-        let outputs: Vec<PathBuf> = output.iter().map(|output| here.join(output)).collect();
-        (is_same && outputs == done.outputs && outputs.iter().all(is_there)).then_some(&done.result)
+        let outputs: Vec<PathBuf> = outputs.iter().map(|output| here.join(output)).collect();
+        if is_same && outputs == done.outputs && outputs.iter().all(is_there) { self.read_result(done) } else { None }
+    }
+
+    /// Nothing if the log cannot be read any more: then the input is done again.
+    fn read_result(&self, done: &Done) -> Option<Value> {
+        let (at, len) = done.line;
+        let mut line = vec![0; len];
+        self.log.as_ref()?.read_exact_at(&mut line, at).ok()?;
+        let ResultField { result } = serde_json::from_slice(&line).ok()?;
+        Some(result)
     }
 }
 
@@ -127,8 +150,9 @@ mod tests {
         let mut file = tempfile::tempfile().expect("file");
         file.write_all(text).expect("write");
         let past = Past::read(&mut file, "j", &json!({"a": 1}))?;
-        assert!(past.0.values().all(|done| done.result == 7 && done.stamp == Stamp { size: 1, mtime_ns: 2 }));
-        Ok(past.0.into_keys().collect())
+        let stamp = Stamp { size: 1, mtime_ns: 2 };
+        assert!(past.done.values().all(|done| past.read_result(done) == Some(json!(7)) && done.stamp == stamp));
+        Ok(past.done.into_keys().collect())
     }
 
     fn lines(lines: &[&str]) -> Result<Vec<PathBuf>, String> {

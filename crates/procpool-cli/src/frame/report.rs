@@ -111,6 +111,11 @@ impl Reporter {
         }
     }
 
+    /// What would be made of an input is there. No news, but to programs.
+    pub(crate) fn there(&mut self, path: &Path, record: Record) -> Result<(), OutputError> {
+        if self.style.json { self.done(path, "", Record::default().with("skipped", true).and(record)) } else { Ok(()) }
+    }
+
     /// An input failed. `line` stands in for its result on standard output, where there is one.
     pub(crate) fn failed(&mut self, path: &Path, error: &JobError, line: Option<&str>) -> Result<(), OutputError> {
         if self.style.json {
@@ -118,7 +123,7 @@ impl Reporter {
             self.print(&record_of(path, false).with("error", told).line())
         } else {
             let (red, plain) = if self.colour { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-            self.note(&format!("{}: {red}{}{plain}", names::show(path), error.message));
+            self.note(&format!("{}: {red}{}{plain}", names::show(path), names::show_message(&error.message)));
             match line {
                 Some(line) if !self.style.quiet => self.print(line),
                 _ => Ok(()),

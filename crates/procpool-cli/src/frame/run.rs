@@ -145,9 +145,9 @@ pub(crate) trait Job {
     /// Puts what was made of the next piece to what was made of those before.
     fn join(_made: &mut Self::Made, _next: Self::Made) {}
 
-    /// Where the output goes, if there is one.
-    fn output(_plan: &Self::Plan) -> Option<&Path> {
-        None
+    /// Where the outputs go, if there are any.
+    fn outputs(_plan: &Self::Plan) -> Vec<&Path> {
+        Vec::new()
     }
 
     /// Writes what a worker made to where it belongs.
@@ -172,8 +172,24 @@ pub(crate) trait Job {
     }
 
     /// The line that a failed input gets among the results, if it gets one.
-    fn failed(&mut self, _input: &Path) -> Option<String> {
+    fn failed(&mut self, _input: &Path, _error: &JobError) -> Option<String> {
         None
+    }
+
+    /// Whether an input is not to be worked on, since what would be made of it is there.
+    fn is_there(&self, _input: &Path, _plan: &Self::Plan) -> bool {
+        false
+    }
+
+    /// What programs are told of an input that is [there](Self::is_there).
+    fn there(&mut self, _input: &Path, _plan: &Self::Plan) -> Record {
+        Record::default()
+    }
+
+    /// Makes what is made of all inputs together, once all of them have ended. What fails is returned, to be told. It is not
+    /// called for a run that was stopped.
+    fn conclude(&mut self, _pool: &Pool) -> Vec<String> {
+        Vec::new()
     }
 
     /// The last line of the results and its counterpart in the summary object.
@@ -192,6 +208,8 @@ enum Ended<D> {
     Done(D),
     /// It was done by an earlier run and is as it was.
     Unchanged(D),
+    /// What would be made of it is there.
+    There,
     Failed(JobError),
 }
 
@@ -218,16 +236,24 @@ where
     }
     // What has ended and waits for those before it.
     let mut ended: BTreeMap<usize, Ended<J::Done>> = BTreeMap::new();
-    for (index, how) in recall::<J>(&past, &items) {
-        arrive(&mut job, &mut ended, &items, index, how);
-    }
+    recall::<J>(&past, &items, |index, how| arrive(&mut job, &mut ended, &items, index, how));
     drop(past);
     let unchanged = ended.len();
+    for (index, Item { path, plan }) in items.iter().enumerate() {
+        if let Ok(plan) = plan
+            && !ended.contains_key(&index)
+            && job.is_there(path, plan)
+        {
+            ended.insert(index, Ended::There);
+        }
+    }
+    let there = ended.len() - unchanged;
+    let (inputs, skipped) = (items.len() - there, skipped + there);
     let to_do = items.iter().enumerate().filter(|(n, _)| !ended.contains_key(n)).map(|(_, item)| item);
     let to_do = tasks_at_most::<J>(to_do, context.pool.workers);
     let stream = Arc::new(Stream::new(log));
     let words = job.words();
-    stream.tell(&Event::RunStarted { job: words.job, options: &options, inputs: items.len(), skipped, unchanged });
+    stream.tell(&Event::RunStarted { job: words.job, options: &options, inputs, skipped, unchanged });
     let pool = match context.pool.build(to_do, stream.is_logged().then(|| Arc::clone(&stream))) {
         Ok(pool) => Arc::new(pool),
         Err(error) => return refuse(&error.to_string(), exit::FAILED),
@@ -267,8 +293,9 @@ where
         let Item { path, plan } = &items[index];
         let result = |done| stream.is_logged().then(|| serde_json::to_value(done).ok()).flatten();
         let told = outcome.as_ref().map(result);
-        let output = plan.as_ref().ok().and_then(J::output);
-        stream.tell(&Event::InputEnded { input: path, output, outcome: told, task: &task });
+        let outputs = plan.as_ref().map(J::outputs).unwrap_or_default();
+        stream.tell(&Event::InputEnded { input: path, outputs: &outputs, outcome: told, task: &task });
+        stream.worked_on(index, None);
         outcome.map_or_else(Ended::Failed, Ended::Done)
     };
     for (index, item) in items.iter().enumerate() {
@@ -306,7 +333,11 @@ where
                     let (line, record) = job.done(path, plan, &done);
                     report.unchanged(path, &line, record)
                 }
-                (Some(Ended::Failed(error)), _) => report.failed(path, &error, job.failed(path).as_deref()),
+                (Some(Ended::There), Ok(plan)) => {
+                    let record = job.there(path, plan);
+                    report.there(path, record)
+                }
+                (Some(Ended::Failed(error)), _) => report.failed(path, &error, job.failed(path, &error).as_deref()),
                 (None, _) | (_, Err(_)) => {
                     stream.tell(&Event::NotBegun);
                     Ok(())
@@ -342,6 +373,9 @@ where
                     let assembly = begun.entry(index).or_default();
                     if !assembly.add(piece.number, outcome, task, allowance(), J::join) {
                         fed.borrow_mut().lost.insert(index);
+                    }
+                    if let Some(&pieces) = fed.borrow().likely.get(&index) {
+                        stream.worked_on(index, Some((assembly.ended() as f64 / pieces as f64).min(1.0)));
                     }
                     if at.is_none() || whole.get(&index) == Some(&assembly.ended()) {
                         arrive(&mut job, &mut ended, &items, index, of_input(index, &mut begun));
@@ -382,10 +416,17 @@ where
         }
     };
     drop(outcomes);
+    let mut is_whole = log_is_whole;
+    if reported.is_ok() && !interrupts.stopping() {
+        for failure in job.conclude(&pool) {
+            is_whole = false;
+            report.note(&format!("procpool: {failure}"));
+        }
+    }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let code = match reported.and_then(|()| finish(&job, &mut report, interrupts.stopping(), sandbox)) {
         Ok(()) if interrupts.stopping() => exit::INTERRUPTED,
-        Ok(()) if stream.state().failed() > 0 || !log_is_whole => exit::FAILED,
+        Ok(()) if stream.state().failed() > 0 || !is_whole => exit::FAILED,
         Ok(()) => exit::DONE,
         Err(error) => {
             if let Some(bar) = report.bar() {
@@ -418,22 +459,23 @@ fn keep_log<J: Job>(log: &LogFile, items: &mut Vec<Item<J::Plan>>) {
     items.retain(|item| !fs::metadata(&item.path).is_ok_and(|found| file_id(&found) == log.id()));
     let is_log = |output: &Path| fs::symlink_metadata(output).is_ok_and(|found| file_id(&found) == log.id());
     for item in items {
-        if let Some(output) = item.plan.as_ref().ok().and_then(J::output).filter(|output| is_log(output)) {
+        let outputs = item.plan.as_ref().map(J::outputs).unwrap_or_default();
+        if let Some(output) = outputs.into_iter().find(|output| is_log(output)) {
             let message = format!("was left out: its output {} would replace the log", names::show(output));
             item.plan = Err(JobError::new(Cause::WouldReplaceInput, message));
         }
     }
 }
 
-/// The inputs that the log says are done and that are as they were then.
-fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>]) -> Vec<(usize, Ended<J::Done>)> {
+/// Says of each input that the log says is done, and that is as it was then, what came of it.
+fn recall<J: Job>(past: &Past, items: &[Item<J::Plan>], mut found: impl FnMut(usize, Ended<J::Done>)) {
     let here = std::env::current_dir().unwrap_or_default();
-    let done = |(index, item): (usize, &Item<J::Plan>)| {
-        let plan = item.plan.as_ref().ok()?;
-        let result = past.result(&here, &item.path, J::output(plan))?;
-        Some((index, Ended::Unchanged(serde_json::from_value(result.clone()).ok()?)))
-    };
-    items.iter().enumerate().filter_map(done).collect()
+    for (index, item) in items.iter().enumerate() {
+        let result = item.plan.as_ref().ok().and_then(|plan| past.result(&here, &item.path, &J::outputs(plan)));
+        if let Some(done) = result.and_then(|result| serde_json::from_value(result).ok()) {
+            found(index, Ended::Unchanged(done));
+        }
+    }
 }
 
 /// Notes how an input has ended.

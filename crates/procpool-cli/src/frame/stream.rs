@@ -25,7 +25,7 @@ pub(crate) enum Event<'a> {
         options: &'a Value,
         /// How many inputs there are.
         inputs: usize,
-        /// How many others were passed over because an earlier run made them.
+        /// How many others were passed over because an earlier run made them, or what would be made of them.
         skipped: usize,
         /// How many of the inputs need not be done, since the log says that they are.
         unchanged: usize,
@@ -47,8 +47,8 @@ pub(crate) enum Event<'a> {
     InputEnded {
         /// Its path.
         input: &'a Path,
-        /// Where its output went or was to go.
-        output: Option<&'a Path>,
+        /// Where its outputs went or were to go.
+        outputs: &'a [&'a Path],
         /// What there is to tell of it; only if [`Stream::is_logged`].
         outcome: Result<Option<Value>, &'a JobError>,
         /// How it was worked on; all empty if it was not.
@@ -162,6 +162,8 @@ struct Inner {
     fed: u64,
     /// Those that have not ended, by their number in the pool. Only for the log.
     tasks: BTreeMap<u64, Task>,
+    /// Which part of an input in pieces has been worked on, by the number of the input, until it ends.
+    parts: BTreeMap<usize, f64>,
 }
 
 impl Stream {
@@ -169,7 +171,8 @@ impl Stream {
     pub(crate) fn new(log: Option<LogFile>) -> Stream {
         let logged = log.is_some();
         let (state, tasks) = (State::default(), BTreeMap::new());
-        let inner = Mutex::new(Inner { state, log, lost: None, pool_began: 0, fed: 0, tasks });
+        let parts = BTreeMap::new();
+        let inner = Mutex::new(Inner { state, log, lost: None, pool_began: 0, fed: 0, tasks, parts });
         Stream { clock: Clock::start(), logged, inner }
     }
 
@@ -186,6 +189,20 @@ impl Stream {
     /// The state that all events so far have led to.
     pub(crate) fn state(&self) -> State {
         self.lock().state.clone()
+    }
+
+    /// Notes which part of an input, from 0 to 1, has been worked on; nothing, once it has ended.
+    pub(crate) fn worked_on(&self, input: usize, part: Option<f64>) {
+        let parts = &mut self.lock().parts;
+        match part {
+            Some(part) => drop(parts.insert(input, part)),
+            None => drop(parts.remove(&input)),
+        }
+    }
+
+    /// How many inputs were worked on besides those that have ended, parts of them added up.
+    pub(crate) fn parts(&self) -> f64 {
+        self.lock().parts.values().sum()
     }
 
     /// Notes that an input, or a further piece of it, is handed to the pool as its next task.

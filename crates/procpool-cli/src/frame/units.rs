@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use procpool_cli::picture::Bounds;
+
 /// A limit that can be switched off with the word `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit<T> {
@@ -68,16 +70,38 @@ pub(crate) fn bytes(text: &str) -> Result<Limit<u64>, String> {
     Ok(Limit::AtMost(bytes as u64))
 }
 
-/// Reads the box a picture is to fit into, in pixels: `128x96`, or `128` for a square.
-pub(crate) fn box_size(text: &str) -> Result<(u32, u32), String> {
-    let hint = "write a size in pixels such as 128x128 or 128, each side from 1 to 65535";
+/// Reads the width and height wanted of a picture, in pixels: `128x96`, `128` for a square, `256x` for the width alone, `x256`
+/// for the height alone.
+pub(crate) fn bounds(text: &str) -> Result<Bounds, String> {
+    let hint =
+        "write a size in pixels such as 128, 128x96, 256x (any height) or x256 (any width), from 1 to 65535 a side";
     let side = |text: &str| match text.parse::<u32>() {
         Ok(side @ 1..=65535) if !text.starts_with('+') => Ok(side),
         _ => Err(hint.to_owned()),
     };
     match text.split_once(['x', 'X']) {
-        Some((width, height)) => Ok((side(width)?, side(height)?)),
-        None => side(text).map(|side| (side, side)),
+        Some(("", "")) => Err(hint.to_owned()),
+        Some((width, "")) => Ok(Bounds { width: Some(side(width)?), height: None }),
+        Some(("", height)) => Ok(Bounds { width: None, height: Some(side(height)?) }),
+        Some((width, height)) => Ok(Bounds::both(side(width)?, side(height)?)),
+        None => side(text).map(Bounds::square),
+    }
+}
+
+/// Reads a colour: `#3a7`, `#33aa77`, or one of a few names. Red, green, blue.
+pub(crate) fn colour(text: &str) -> Result<[u8; 3], String> {
+    let hint = "write a colour such as #33aa77, #3a7, white, black or grey";
+    let digits = match text {
+        "white" => "ffffff",
+        "black" => "000000",
+        "grey" | "gray" => "808080",
+        _ => text.strip_prefix('#').ok_or(hint)?,
+    };
+    let values: Option<Vec<u8>> = digits.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
+    match values.as_deref() {
+        Some(&[red, green, blue]) => Ok([red, green, blue].map(|digit| digit * 17)),
+        Some(&[a, b, c, d, e, f]) => Ok([a * 16 + b, c * 16 + d, e * 16 + f]),
+        _ => Err(hint.into()),
     }
 }
 
@@ -117,35 +141,6 @@ pub(crate) fn show_clock(duration: Duration) -> String {
 /// A rate for people: three digits where that many mean something.
 pub(crate) fn show_rate(per_second: f64) -> String {
     if per_second < 9.95 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
-}
-
-/// A colour: red, green, blue. Only colours whose names need no explanation have one; all others are written in numbers.
-pub(crate) fn colour(text: &str) -> Result<[u8; 3], String> {
-    let explain = || "write white, black, grey, red, green, blue, or #RRGGBB such as #f0f0f0".to_owned();
-    let Some(digits) = text.strip_prefix('#') else {
-        return Ok(match text {
-            "white" => [255; 3],
-            "black" => [0; 3],
-            "grey" | "gray" => [128; 3],
-            "red" => [255, 0, 0],
-            "green" => [0, 128, 0],
-            "blue" => [0, 0, 255],
-            _ => return Err(explain()),
-        });
-    };
-    let number = |digits: &str| u32::from_str_radix(digits, 16).map_err(|_| explain());
-    let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    match digits.len() {
-        6 if plain => {
-            let [_, red, green, blue] = number(digits)?.to_be_bytes();
-            Ok([red, green, blue])
-        }
-        3 if plain => {
-            let number = number(digits)?;
-            Ok([8, 4, 0].map(|shift| (number >> shift & 15) as u8 * 17))
-        }
-        _ => Err(explain()),
-    }
 }
 
 /// A number of pixels, with k, M or G for thousands, millions and milliards.
@@ -194,12 +189,24 @@ mod tests {
     }
 
     #[test]
-    fn boxes_are_read_with_one_side_or_two() {
-        assert_eq!(box_size("128x96"), Ok((128, 96)));
-        assert_eq!(box_size("128"), Ok((128, 128)));
-        assert_eq!(box_size("1X65535"), Ok((1, 65535)));
-        for wrong in ["", "x", "128x", "x128", "0", "0x5", "65536", "-1x5", "+5", "12.5", "1x2x3"] {
-            assert!(box_size(wrong).is_err(), "{wrong}");
+    fn sizes_of_pictures_are_read_with_one_side_or_two() {
+        assert_eq!(bounds("128x96"), Ok(Bounds::both(128, 96)));
+        assert_eq!(bounds("128"), Ok(Bounds::both(128, 128)));
+        assert_eq!(bounds("1X65535"), Ok(Bounds::both(1, 65535)));
+        assert_eq!(bounds("256x"), Ok(Bounds { width: Some(256), height: None }));
+        assert_eq!(bounds("x256"), Ok(Bounds { width: None, height: Some(256) }));
+        for wrong in ["", "x", "0", "0x5", "0x", "65536", "x65536", "-1x5", "+5", "12.5", "1x2x3"] {
+            assert!(bounds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn colours_are_read_as_on_web_pages() {
+        assert_eq!(colour("#33aa77"), Ok([0x33, 0xaa, 0x77]));
+        assert_eq!(colour("#3A7"), Ok([0x33, 0xaa, 0x77]));
+        assert_eq!(colour("white"), Ok([255; 3]));
+        for wrong in ["", "#", "#12", "#1234", "33aa77", "#33aa7g", "#é", "mauve"] {
+            assert!(colour(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -225,13 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_and_numbers_of_pixels() {
-        assert_eq!(colour("white"), Ok([255; 3]));
-        assert_eq!(colour("#0af"), Ok([0, 170, 255]));
-        assert_eq!(colour("#0102fE"), Ok([1, 2, 254]));
-        for wrong in ["", "#", "#12", "#+12345", "#12345g", "mauve"] {
-            assert!(colour(wrong).is_err(), "{wrong}");
-        }
+    fn pixels_are_counted_in_decimal_units() {
         assert_eq!(pixels("50M"), Ok(50_000_000));
         assert_eq!(pixels("1"), Ok(1));
         for wrong in ["", "0", "M", "-1", "1.5M", "99999999999G"] {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod count;
+pub(crate) mod dataset;
 pub(crate) mod logs;
 pub(crate) mod table;
 pub(crate) mod thumbs;

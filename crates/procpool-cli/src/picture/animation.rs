@@ -15,11 +15,12 @@ pub(super) fn thumbnail(input: &[u8], options: &Options) -> Result<Option<Thumbn
         return Ok(None);
     }
     // An animated file has one profile for all its frames, or, as here, none.
+    options.check(&[options.bounds])?;
     let options = Options { keep_profile: false, ..options.clone() };
     let request = decode::Request {
         max_pixels: options.max_pixels,
         rotate: options.rotate,
-        shrink_to: None,
+        shrink: None,
         verify: options.verify,
         lenient: options.lenient,
         keep_going: false,
@@ -37,9 +38,10 @@ pub(super) fn thumbnail(input: &[u8], options: &Options) -> Result<Option<Thumbn
         if pixels > options.max_pixels {
             return Err(unsupported(format!("more than {} pixels in all its frames together", options.max_pixels)));
         }
-        let (pixels, _, orientation) = super::shrunk(decoded, &options);
-        source_size = orientation.turn_size((width, height));
-        frames.push(Frame { pixels, duration });
+        for made in super::shrunk(decoded, source_format, &options, &[options.bounds])? {
+            source_size = made.source_size;
+            frames.push(Frame { pixels: made.pixels, duration });
+        }
         Ok(())
     });
     let (loops, warning) = match result {

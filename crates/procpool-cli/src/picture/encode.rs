@@ -36,7 +36,7 @@ pub(super) fn encode(
 /// Baseline, if not asked otherwise, colour at half resolution, standard Huffman tables: Pillow's defaults.
 fn jpeg(pixels: &Pixels, options: &Options, icc: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let flat = if pixels.layout.has_alpha() {
-        Cow::Owned(alpha::flatten(pixels, options.background))
+        Cow::Owned(alpha::flatten(pixels, options.background.unwrap_or([255; 3])))
     } else {
         Cow::Borrowed(pixels)
     };

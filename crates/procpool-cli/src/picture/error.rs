@@ -27,6 +27,15 @@ pub enum PictureError {
         /// The number of pixels allowed.
         limit: u64,
     },
+    /// The thumbnail would have more pixels than are allowed.
+    ThumbnailTooLarge {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The number of pixels allowed.
+        limit: u64,
+    },
     /// A valid picture of a kind that is not read.
     Unsupported {
         /// The format it is in.
@@ -71,6 +80,11 @@ impl fmt::Display for PictureError {
             Self::TooLarge { width, height, limit } => write!(
                 f,
                 "the picture has {width} x {height} = {} pixels, more than the limit of {limit}",
+                u64::from(*width) * u64::from(*height)
+            ),
+            Self::ThumbnailTooLarge { width, height, limit } => write!(
+                f,
+                "the thumbnail would have {width} x {height} = {} pixels, more than the limit of {limit}",
                 u64::from(*width) * u64::from(*height)
             ),
             Self::Unsupported { format, what } => {

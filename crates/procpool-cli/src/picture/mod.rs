@@ -2,7 +2,8 @@
 //!
 //! The pixels are those that Pillow 13 computes for
 //! `Image.open(f)`, optionally `.filter(GaussianBlur(r))`, then `.thumbnail(box)`: the same scaled
-//! JPEG decoding, the same box reduction, the same bicubic resampling, the same rounding.
+//! JPEG decoding, the same box reduction, the same bicubic resampling, the same rounding. The other ways to
+//! [fit](Fit) are those of `ImageOps.fit`, `ImageOps.pad` and `Image.resize`, on the picture decoded at full size.
 //!
 //! Where a picture leaves Pillow's user with more work, that work is done here:
 //! - Palette and black-and-white pictures become RGB(A) or grey first, as after Pillow's
@@ -20,37 +21,63 @@
 
 mod alpha;
 mod animation;
-mod bicubic;
 mod blur;
+mod convolve;
 mod decode;
 mod encode;
 mod error;
 mod exif;
+mod filter;
 mod format;
 mod fused;
+mod look;
 mod orient;
+mod pad;
 mod pixels;
 mod profile;
 mod reduce;
 mod resize;
+mod sample;
+mod shape;
 mod size;
+mod smartcrop;
+
+use std::borrow::Cow;
 
 pub use error::PictureError;
+pub use filter::Filter;
 pub use format::{Format, OutFormat};
+pub use look::difference_hash;
 pub use pixels::{Layout, Pixels};
 pub use profile::to_srgb;
+pub use resize::{Resampling, resize};
+pub use sample::{Sample, SampleOptions, sample};
+pub use shape::{Bounds, Fit, Region};
+pub use smartcrop::Crop;
 
 use orient::Orientation;
+use shape::Shape;
 
 /// The largest blur radius accepted, in pixels.
 const MAX_BLUR: f32 = 1000.0;
 
+/// The reduction leaves at least this many times the wanted size (Pillow's `reducing_gap` for thumbnails).
+const GAP: f64 = 2.0;
+
 /// What to make of a picture.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Options {
-    /// Width and height, in pixels, that the thumbnail must fit in. A picture that fits already
-    /// keeps its size.
-    pub box_size: (u32, u32),
+    /// The width and height wanted, for the upright picture.
+    pub bounds: Bounds,
+    /// How the picture is made to fit them.
+    pub fit: Fit,
+    /// What stays of a picture that must lose something to [cover](Fit::Cover) its bounds.
+    pub crop: Crop,
+    /// How pixels are weighed when the size changes.
+    pub filter: Filter,
+    /// Red, green and blue of the bars beside a picture that is [contained](Fit::Contain). Without it they are clear where the
+    /// picture has an alpha channel, and else white.
+    pub background: Option<[u8; 3]>,
     /// Standard deviation, in pixels of the original, of a Gaussian blur before the picture is
     /// made small: 0 to 1000.
     pub blur: Option<f32>,
@@ -62,6 +89,10 @@ pub struct Options {
     pub rotate: bool,
     /// Pictures of more pixels than this are refused, before memory is set aside for them.
     pub max_pixels: u64,
+    /// Whether a JPEG file may be decoded at a part of its size also where that changes pixels by a few levels: where it is to be
+    /// blurred (by as much less), and for the ways to fit other than [`Fit::Inside`], which are then [reduced](Resampling::gap)
+    /// too.
+    pub fast: bool,
     /// Whether to decode what a small thumbnail does not need: the scans of a progressive JPEG that refine details. Damage
     /// there is noticed only then.
     pub verify: bool,
@@ -72,8 +103,6 @@ pub struct Options {
     pub progressive: bool,
     /// Whether WebP output keeps every pixel. PNG does so anyhow; JPEG and AVIF cannot, which is an error.
     pub lossless: bool,
-    /// What transparent pictures are laid on where the output is JPEG: red, green, blue.
-    pub background: [u8; 3],
     /// Whether of an animated GIF or WebP all frames are made small, into an animated WebP, and not only the first.
     pub animated: bool,
     /// Whether of a damaged or cut-off picture what can be read is kept, with [`Thumbnail::warning`] saying so.
@@ -83,17 +112,21 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            box_size: (128, 128),
+            bounds: Bounds::square(128),
+            fit: Fit::Inside,
+            crop: Crop::Centre,
+            filter: Filter::Bicubic,
+            background: None,
             blur: None,
             quality: 75,
             format: OutFormat::Same,
             rotate: true,
             max_pixels: 500_000_000,
+            fast: false,
             verify: false,
             keep_profile: false,
             progressive: false,
             lossless: false,
-            background: [255; 3],
             animated: false,
             lenient: false,
         }
@@ -101,12 +134,33 @@ impl Default for Options {
 }
 
 impl Options {
-    fn check(&self) -> Result<(), PictureError> {
-        let (width, height) = self.box_size;
-        if width == 0 || height == 0 {
-            return Err(PictureError::Options(format!(
-                "a thumbnail of {width} x {height} pixels has no pixels; both must be 1 or more"
-            )));
+    /// By how much a picture may be shrunk while it is decoded for these bounds, which are for the picture as it is stored.
+    fn decode_shrink(&self, full_size: (u32, u32), bounds: Bounds) -> u32 {
+        let shape = Shape::new(self.fit, bounds, full_size, 0.5);
+        let Some(made) = shape.size else { return 1 };
+        let shown = (shape.region.width() as u32, shape.region.height() as u32);
+        // The picture itself may be a little smaller than the bounds that it is fitted inside.
+        let bounds = match self.fit {
+            Fit::Inside => (bounds.width.unwrap_or(made.0), bounds.height.unwrap_or(made.1)),
+            _ => made,
+        };
+        size::decode_shrink(shown, bounds)
+    }
+
+    /// Pictures can be enlarged, but not without end.
+    fn check_outer(&self, (width, height): (u32, u32)) -> Result<(), PictureError> {
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(PictureError::ThumbnailTooLarge { width, height, limit: self.max_pixels });
+        }
+        Ok(())
+    }
+
+    fn check(&self, bounds: &[Bounds]) -> Result<(), PictureError> {
+        if bounds.iter().any(|Bounds { width, height }| *width == Some(0) || *height == Some(0)) {
+            return Err(PictureError::Options("a thumbnail with a side of 0 has no pixels; write 1 or more".into()));
+        }
+        if bounds.iter().any(|Bounds { width, height }| width.or(*height).is_none()) {
+            return Err(PictureError::Options("a thumbnail needs a width or a height".into()));
         }
         if !(1..=100).contains(&self.quality) {
             return Err(PictureError::Options(format!("the quality {} is not between 1 and 100", self.quality)));
@@ -144,11 +198,53 @@ pub struct Thumbnail {
 /// # Errors
 /// See [`PictureError`]; the message leaves out the file's name, which is not known here.
 pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureError> {
-    options.check()?;
     if let Some(animation) = animation::thumbnail(input, options)? {
         return Ok(animation);
     }
     let made = make(input, options)?;
+    encoded(made, options)
+}
+
+/// Makes thumbnails for several bounds, in place of those of `options`, of a picture file that is decoded once.
+///
+/// A JPEG file is decoded as the largest needs it, so that the smaller ones may differ by a few levels from those that are made
+/// alone.
+///
+/// # Errors
+/// As [`thumbnail`]; there are all of them or none.
+pub fn thumbnails(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Thumbnail>, PictureError> {
+    if options.animated {
+        let each = bounds.iter().map(|&bounds| thumbnail(input, &Options { bounds, ..options.clone() }));
+        return each.collect();
+    }
+    make_all(input, options, bounds)?.into_iter().map(|made| encoded(made, options)).collect()
+}
+
+/// The pixels of the thumbnail, before it is encoded.
+///
+/// # Errors
+/// As [`thumbnail`].
+pub fn thumbnail_pixels(input: &[u8], options: &Options) -> Result<Pixels, PictureError> {
+    make(input, options).map(|made| made.pixels)
+}
+
+/// The pixels of the thumbnail, and the width and height of the original, upright if it was turned.
+///
+/// # Errors
+/// As [`thumbnail`].
+pub fn preview(input: &[u8], options: &Options) -> Result<(Pixels, (u32, u32)), PictureError> {
+    make(input, options).map(|made| (made.pixels, made.source_size))
+}
+
+/// Pixels of our own as the content of a file.
+///
+/// # Errors
+/// [`PictureError::Encode`].
+pub fn encode_pixels(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec<u8>, PictureError> {
+    encode::encode(pixels, format, &Options { quality, ..Options::default() }, None)
+}
+
+fn encoded(made: Made, options: &Options) -> Result<Thumbnail, PictureError> {
     let format = options.format.resolve(made.source_format);
     let bytes = encode::encode(&made.pixels, format, options, made.icc.as_deref())?;
     Ok(Thumbnail {
@@ -160,15 +256,6 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
         source_format: made.source_format,
         warning: made.warning,
     })
-}
-
-/// The pixels of the thumbnail, before it is encoded.
-///
-/// # Errors
-/// As [`thumbnail`].
-pub fn thumbnail_pixels(input: &[u8], options: &Options) -> Result<Pixels, PictureError> {
-    options.check()?;
-    make(input, options).map(|made| made.pixels)
 }
 
 /// The usual file name extension of a format, without the dot.
@@ -185,35 +272,84 @@ struct Made {
 }
 
 fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
+    let mut made = make_all(input, options, &[options.bounds])?;
+    // There is one for each of the bounds.
+    made.pop().ok_or_else(|| PictureError::Options("a thumbnail needs a width or a height".into()))
+}
+
+fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Made>, PictureError> {
+    options.check(bounds)?;
     let source_format = Format::of(input)?;
+    let shrink = |full_size: (u32, u32), orientation: Orientation| {
+        let each = bounds.iter().map(|&bounds| options.decode_shrink(full_size, orientation.turned(bounds)));
+        each.min().unwrap_or(1)
+    };
     let request = decode::Request {
         max_pixels: options.max_pixels,
         rotate: options.rotate,
-        // A blur works on the picture at full size, so it rules out scaled decoding.
-        shrink_to: options.blur.is_none().then_some(options.box_size),
+        // A blur works on the picture at full size, so it rules out scaled decoding; so does Pillow in the other ways to fit.
+        shrink: (options.fast || options.blur.is_none() && options.fit == Fit::Inside).then_some(&shrink),
         verify: options.verify,
         lenient: options.lenient,
         keep_going: false,
     };
     let decoded = decode::decode(input, source_format, &request)?;
 
-    let (source_size, warning) = (decoded.full_size, decoded.warning.clone());
-    let (pixels, icc, orientation) = shrunk(decoded, options);
-    Ok(Made { pixels, icc, source_size: orientation.turn_size(source_size), source_format, warning })
+    shrunk(decoded, source_format, options, bounds)
 }
 
-/// A decoded picture made small, in its final colours and upright; the profile that its colours have, if one is to be kept; and
-/// how it was turned.
-fn shrunk(decoded: decode::Decoded, options: &Options) -> (Pixels, Option<Vec<u8>>, Orientation) {
+/// A decoded picture made small for each of the bounds, in its final colours and upright.
+fn shrunk(
+    decoded: decode::Decoded,
+    source_format: Format,
+    options: &Options,
+    bounds: &[Bounds],
+) -> Result<Vec<Made>, PictureError> {
     let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
-    let target = size::fit(decoded.full_size, orientation.turn_size(options.box_size));
-    let pixels = resize::resample(decoded.pixels, options.blur, target, decoded.extent);
-    let (pixels, icc) = if options.keep_profile {
-        // One for ink is of no use to RGB.
-        let icc = decoded.icc.filter(|_| pixels.layout != Layout::Cmyk);
-        (alpha::cmyk_to_rgb(pixels), icc)
-    } else {
-        (profile::to_srgb(pixels, decoded.icc.as_deref()), None)
+    let full_size = decoded.full_size;
+    let (width, height) = (f64::from(full_size.0), f64::from(full_size.1));
+    // A picture that was shrunk while it was decoded may end within its last column and row.
+    let scale = (decoded.extent.0 / width, decoded.extent.1 / height);
+    let blur = options.blur.map(|radius| radius * scale.0 as f32);
+    let gap = (options.fast || options.fit == Fit::Inside).then_some(GAP);
+    let shape_and_pixels = |source: Cow<'_, Pixels>, bounds: Bounds| {
+        let bounds = orientation.turned(bounds);
+        let mut shape = Shape::new(options.fit, bounds, full_size, 0.5);
+        options.check_outer(shape.outer_size(full_size))?;
+        let kept = (shape.region.width() / width, shape.region.height() / height);
+        if options.crop != Crop::Centre {
+            shape = Shape::new(options.fit, bounds, full_size, smartcrop::place(&source, options.crop, kept));
+        }
+        let Some(size) = shape.size else {
+            return Ok((shape, resize::blurred(source, blur)));
+        };
+        let region = shape.region.scaled(scale);
+        let resampling = Resampling { size, region, filter: options.filter, gap };
+        Ok((shape, resize::resample(source, blur, &resampling)))
     };
-    (orient::apply(pixels, orientation), icc, orientation)
+    let finished = |(shape, pixels): (Shape, Pixels), icc: Option<Vec<u8>>| {
+        let (pixels, icc) = if options.keep_profile {
+            // One for ink is of no use to RGB.
+            let icc = icc.filter(|_| pixels.layout != Layout::Cmyk);
+            (alpha::cmyk_to_rgb(pixels), icc)
+        } else {
+            (profile::to_srgb(pixels, icc.as_deref()), None)
+        };
+        let mut pixels = orient::apply(pixels, orientation);
+        let before = pixels.layout;
+        if let Some(frame) = shape.frame {
+            pixels = pad::pad(pixels, orientation.turn_size(frame), options.background);
+        }
+        // The profile of a grey picture does not fit its coloured form.
+        let icc = icc.filter(|_| pixels.layout == before);
+        let source_size = orientation.turn_size(full_size);
+        Made { pixels, icc, source_size, source_format, warning: decoded.warning.clone() }
+    };
+    let Some((&last, others)) = bounds.split_last() else { return Ok(Vec::new()) };
+    let mut all = Vec::with_capacity(bounds.len());
+    for &bounds in others {
+        all.push(finished(shape_and_pixels(Cow::Borrowed(&decoded.pixels), bounds)?, decoded.icc.clone()));
+    }
+    all.push(finished(shape_and_pixels(Cow::Owned(decoded.pixels), last)?, decoded.icc));
+    Ok(all)
 }

@@ -1,7 +1,7 @@
 //! The eight orientations a camera can note.
 
-use super::Pixels;
 use super::pixels::with_channels;
+use super::{Bounds, Pixels};
 
 /// How a stored picture must be turned to be upright: the value of the EXIF and TIFF tag
 /// `Orientation` (274), 1 to 8.
@@ -21,8 +21,14 @@ impl Orientation {
     }
 
     /// The size of the upright picture for a stored size, and the other way round.
-    pub(super) fn turn_size(self, (width, height): (u32, u32)) -> (u32, u32) {
+    pub(super) fn turn_size<T>(self, (width, height): (T, T)) -> (T, T) {
         if self.0 >= 5 { (height, width) } else { (width, height) }
+    }
+
+    /// What is wanted of the upright picture, for the stored one.
+    pub(super) fn turned(self, Bounds { width, height }: Bounds) -> Bounds {
+        let (width, height) = self.turn_size((width, height));
+        Bounds { width, height }
     }
 }
 

@@ -1,9 +1,16 @@
-//! How large a thumbnail is.
+//! Lengths in whole pixels.
+
+use super::shape::Bounds;
 
 /// The size of a picture of `size` made to fit `bounds` with its proportions kept, or `None` if it
-/// fits already. Pillow's rule: of the two whole numbers next to the exact length, the one whose
+/// fits already. A free side is no bound.
+pub(super) fn inside(size: (u32, u32), bounds: Bounds) -> Option<(u32, u32)> {
+    fit(size, (bounds.width.unwrap_or(u32::MAX), bounds.height.unwrap_or(u32::MAX)))
+}
+
+/// Pillow's rule for thumbnails: of the two whole numbers next to the exact length, the one whose
 /// proportions are closer.
-pub(super) fn fit(size: (u32, u32), bounds: (u32, u32)) -> Option<(u32, u32)> {
+fn fit(size: (u32, u32), bounds: (u32, u32)) -> Option<(u32, u32)> {
     if bounds.0 >= size.0 && bounds.1 >= size.1 {
         return None;
     }
@@ -24,9 +31,46 @@ fn round_aspect(length: f64, error: impl Fn(f64) -> f64) -> u32 {
     best.max(1.0) as u32
 }
 
-/// By how much (1, 2, 4 or 8) a JPEG picture of `size` is shrunk while it is decoded, when it
-/// must fit `bounds`: as far as at least twice the bounds remain, so that the resampling that
-/// follows hides it.
+/// The largest size within `bounds` in the proportions of a picture of `size`, by the rule of
+/// Pillow's `ImageOps.contain`: rounded to the nearest whole number, ties to even. Pillow makes
+/// nothing at all of a picture that would have a side of 0; here it is 1.
+pub(super) fn contained(size: (u32, u32), bounds: (u32, u32)) -> (u32, u32) {
+    let have = f64::from(size.0) / f64::from(size.1);
+    let want = f64::from(bounds.0) / f64::from(bounds.1);
+    if have > want {
+        following(size, (Some(bounds.0), None))
+    } else if have < want {
+        following(size, (None, Some(bounds.1)))
+    } else {
+        bounds
+    }
+}
+
+/// The size with one length given and the other in proportion, rounded to nearest, ties to even.
+pub(super) fn following(size: (u32, u32), lengths: (Option<u32>, Option<u32>)) -> (u32, u32) {
+    let (width, height) = (f64::from(size.0), f64::from(size.1));
+    let whole = |length: f64| length.round_ties_even().max(1.0) as u32;
+    match lengths {
+        (Some(across), Some(down)) => (across, down),
+        (Some(across), None) => (across, whole(height / width * f64::from(across))),
+        (None, Some(down)) => (whole(width / height * f64::from(down)), down),
+        (None, None) => size,
+    }
+}
+
+/// The size with the shorter side `length` pixels long and the longer one in proportion, rounded
+/// down.
+pub(super) fn shorter(size: (u32, u32), length: u32) -> (u32, u32) {
+    let longer = |this: u32, other: u32| {
+        let exact = u64::from(length) * u64::from(this) / u64::from(other);
+        u32::try_from(exact).unwrap_or(u32::MAX)
+    };
+    if size.0 <= size.1 { (length, longer(size.1, size.0)) } else { (longer(size.0, size.1), length) }
+}
+
+/// By how much (1, 2, 4 or 8) a JPEG picture is shrunk while it is decoded, when a part of it of
+/// `size` is to fit `bounds`: as far as at least twice the bounds remain, so that the resampling
+/// that follows hides it.
 pub(super) fn decode_shrink(size: (u32, u32), bounds: (u32, u32)) -> u32 {
     let wanted = |length: u32| (u64::from(length) * 2).min(u64::from(u32::MAX)) as u32;
     let factor = (size.0 / wanted(bounds.0)).min(size.1 / wanted(bounds.1));
@@ -73,5 +117,18 @@ mod tests {
         assert_eq!(decode_shrink((4000, 3000), (800, 800)), 1);
         assert_eq!(decode_shrink((4000, 3000), (u32::MAX, 1)), 1);
         assert_eq!(decode_shrink((64, 64), (2, 2)), 8);
+    }
+
+    #[test]
+    fn the_other_side_follows() {
+        assert_eq!(contained((400, 200), (100, 100)), (100, 50));
+        assert_eq!(contained((200, 400), (100, 100)), (50, 100));
+        assert_eq!(contained((2, 2), (100, 100)), (100, 100));
+        // 2.5 and 3.5: to even.
+        assert_eq!(following((100, 50), (Some(5), None)), (5, 2));
+        assert_eq!(following((100, 50), (Some(7), None)), (7, 4));
+        assert_eq!(shorter((640, 481), 256), (340, 256));
+        assert_eq!(shorter((481, 640), 256), (256, 340));
+        assert_eq!(shorter((1, 5000), 3), (3, 15_000));
     }
 }

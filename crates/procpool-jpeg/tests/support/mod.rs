@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use libjpeg_turbo_rs::{Decoder, Encoder, JpegError, PixelFormat, ScalingFactor, Subsampling};
+use procpool_jpeg::Scale;
 
 /// A generator of numbers that is the same every time: xorshift.
 pub struct Random(pub u64);
@@ -74,12 +75,12 @@ pub fn sample(progressive: bool, restart: u16) -> Vec<u8> {
     })
 }
 
-/// Width, height and pixels at an eighth, by the complete decoder.
-pub fn library(file: &[u8]) -> Result<(usize, usize, Vec<u8>), JpegError> {
+/// Width, height and pixels at a scale, by the complete decoder.
+pub fn library(file: &[u8], scale: Scale) -> Result<(usize, usize, Vec<u8>), JpegError> {
     let mut decoder = Decoder::new(file)?;
     let channels = decoder.header().components.len();
     decoder.set_output_format(format(channels));
-    decoder.set_scale(ScalingFactor::try_new(1, 8)?);
+    decoder.set_scale(ScalingFactor::try_new(1, scale.denominator())?);
     let image = decoder.decode_image()?;
     Ok((image.width, image.height, image.data))
 }

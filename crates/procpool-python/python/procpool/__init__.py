@@ -6,18 +6,22 @@ even that: ``python -m procpool script.py``.
 
 from __future__ import annotations
 
-import multiprocessing as _multiprocessing
-from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
 
-from ._context import available_cpus
-from ._core import __version__
-from ._executor import ProcessPoolExecutor
-from ._faults import RemoteError, TaskMemoryError, TaskTimeout, WorkerDied, WorkerStartError
-from ._future import Future
-from ._install import install, uninstall
-from ._pool import AsyncResult, Pool
-from ._shared import shared_array
+from ._announce import announce as _announce
+from ._core import __version__, available_cpus
+
+#: As `typing` has it, which takes longer to load than all of this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, as_completed, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    from ._executor import ProcessPoolExecutor
+    from ._faults import RemoteError, TaskMemoryError, TaskTimeout, WorkerDied, WorkerStartError
+    from ._future import Future
+    from ._install import install, uninstall
+    from ._pool import AsyncResult, Pool
+    from ._shared import shared_array
 
 __all__ = [
     "ALL_COMPLETED",
@@ -46,21 +50,47 @@ __all__ = [
 
 
 def register_joblib() -> None:
-    """Tells joblib of the backend ``procpool``: ``with joblib.parallel_config(backend="procpool")``."""
+    """Tells joblib of the backend ``procpool``: ``with joblib.parallel_config(backend="procpool")``. Those of its
+    versions that load external backends find it without this."""
     from ._joblib import register
 
     register()
 
 
+#: Where names are that are loaded when somebody asks for them: a program's start is not to wait for what it may never use, and
+#: a worker's neither.
+_HOMES = {
+    **dict.fromkeys(("ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "CancelledError"), "concurrent.futures"),
+    **dict.fromkeys(("as_completed", "wait"), "concurrent.futures"),
+    **dict.fromkeys(("RemoteError", "TaskMemoryError", "TaskTimeout", "WorkerDied", "WorkerStartError"), "procpool._faults"),
+    "BrokenProcessPool": "concurrent.futures.process",
+    "ProcessPoolExecutor": "procpool._executor",
+    "Future": "procpool._future",
+    **dict.fromkeys(("install", "uninstall"), "procpool._install"),
+    **dict.fromkeys(("AsyncResult", "Pool"), "procpool._pool"),
+    "shared_array": "procpool._shared",
+}
+
+
 def __getattr__(name: str):
     """Whatever else multiprocessing has is multiprocessing's: Process, Queue, Lock, cpu_count, ..."""
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(_multiprocessing, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    from importlib import import_module
+
+    if name in _HOMES:
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+    if not name.startswith("__"):
+        try:
+            return getattr(import_module("multiprocessing"), name)
+        except AttributeError:
+            pass
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_multiprocessing.__all__})
+    import multiprocessing
+
+    return sorted({*__all__, *multiprocessing.__all__})
+
+
+_announce()

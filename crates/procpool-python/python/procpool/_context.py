@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
-import multiprocessing
 import os
 import pickle
 import sys
-import threading
 from multiprocessing import context, process
 
 from . import _core, _pickling, _template, _worker
 
-_lock = threading.Lock()
-_clean: tuple[_core.Template, tuple] | None = None
 _numbers = itertools.count(1)
 
 #: How many threads the numeric libraries start for themselves.
@@ -27,42 +23,6 @@ _THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use: its affinity mask and its control group's quota counted."""
-    return _core.available_cpus()
-
-
-def clean_template() -> _core.Template:
-    """The process that workers are copied from by default: one for all pools of this process."""
-    global _clean
-    with _lock:
-        command = _template.command()
-        if _clean is None or _clean[1] != command:
-            _clean = (_core.Template.run(command), command)
-        return _clean[0]
-
-
-def end_template() -> None:
-    """Ends that process, until it is needed again."""
-    with _lock:
-        if _clean is not None:
-            _clean[0].end()
-
-
-def _after_fork() -> None:
-    global _clean, _lock
-    _lock = threading.Lock()
-    _clean = None
-
-
-def method_of(wish) -> str | None:
-    """``fork``, ``spawn``, ``forkserver``, or None for whatever is best."""
-    if wish is None or isinstance(wish, str):
-        return wish
-    get = getattr(wish, "get_start_method", None)
-    return get(allow_none=True) if get is not None else None
 
 
 class _Descriptor:
@@ -103,7 +63,17 @@ class Plan:
     """How the workers of one pool are started."""
 
     def __init__(
-        self, workers: int, method: str | None, initializer, initargs: tuple, *, worker_env=None, logging: bool = False, name: str
+        self,
+        workers: int,
+        method: str | None,
+        initializer,
+        initargs: tuple,
+        *,
+        worker_env=None,
+        cpu_affinity=None,
+        preload=(),
+        logging: bool = False,
+        name: str,
     ) -> None:
         self.sent = _pickling.Sent()
         described = None
@@ -130,10 +100,11 @@ class Plan:
             "initializer": described,
             "inherited": None,
             "worker_env": None if worker_env is None else _pickling.dump(worker_env, self.sent)[0],
+            "cpu_affinity": None if cpu_affinity is None else _pickling.dump(cpu_affinity, self.sent)[0],
             "logging": logging,
         }
         if not fork:
-            self.template = clean_template()
+            self.template = _template.clean(preload)
         else:
             number = next(_numbers)
             if initializer is not None:
@@ -150,7 +121,7 @@ class Plan:
     def _environment(workers: int) -> dict[str, str]:
         environment = dict(os.environ)
         if not any(name in environment for name in _THREADS):
-            most = str(max(1, available_cpus() // max(1, workers)))
+            most = str(max(1, _core.available_cpus() // max(1, workers)))
             environment.update(dict.fromkeys(_THREADS, most))
         return environment
 
@@ -171,8 +142,3 @@ def _cwd() -> str:
         return os.getcwd()
     except OSError:
         return "/"
-
-
-def default_context():
-    """The context of a pool that was given none, as multiprocessing shows it."""
-    return multiprocessing.get_context()

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import threading
 import time
 import weakref
 from concurrent.futures import _base
-from concurrent.futures.process import BrokenProcessPool
 from types import FunctionType
 
-from . import _context, _core, _exit, _future
-from ._functions import Functions
+from . import _core, _exit, _future, _template
+
+#: As `typing` has it, which takes longer to load than all of this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import _context
+    from ._functions import Functions
+    from ._process import WorkerProcess
 
 _BROKEN = "A process in the process pool was terminated abruptly while the future was running or pending."
+
+
+class _Fate:
+    """What a worker's death may do to an executor, without having it: the thread that hears of deaths must not be the one that
+    lets go of it last, or what was given to it ends on that thread."""
+
+    __slots__ = ("broken", "over", "port")
+
+    def __init__(self) -> None:
+        self.broken: str | bool = False
+        self.over = False
+        self.port: weakref.ref[_core.Port] | None = None
+
+    def fulfil(self, _token: int) -> None:
+        """A worker has died: all is over."""
+        if self.over:
+            return
+        self.broken = _BROKEN
+        port = self.port() if self.port is not None else None
+        if port is not None:
+            port.kill()
 
 
 class _Call:
@@ -47,7 +70,12 @@ class ProcessPoolExecutor(_base.Executor):
     standard library: it breaks the pool).
 
     ``worker_env``: a function from a worker's number, less than ``max_workers`` and no other living worker's, to what is to be added
-    to its environment; for a moment there are two of a number when a worker is replaced for its age. ``output``: a function that is
+    to its environment, before anything of the program is imported or run there; a worker that replaces another one has its number,
+    and for a moment there are two of a number when one is replaced for its age. ``cpu_affinity``: the CPUs that workers may run
+    on: a function from a worker's number to them, or a sequence of them, of which worker n has item n modulo its length; an item
+    is a number or several. ``preload``: names of modules
+    that workers have loaded when they start, besides those of ``multiprocessing.set_forkserver_preload``; not with ``fork``, where
+    they have what this process has. ``output``: a function that is
     called with each line that workers print, as ``output(pid, is_stderr, text)``. ``logging``: forward log records of workers to
     the loggers of the same names here. ``progress``: show how far a ``map`` is that is being read; needs tqdm.
     """
@@ -67,24 +95,28 @@ class ProcessPoolExecutor(_base.Executor):
         priority=5,
         on_crash="replace",
         worker_env=None,
+        cpu_affinity=None,
+        preload=(),
         output=None,
         logging=False,
         progress=False,
         start_timeout=None,
     ) -> None:
         if max_workers is None:
-            max_workers = _context.available_cpus()
+            max_workers = _core.available_cpus()
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        method = _context.method_of(mp_context)
+        method = _template.method_of(mp_context)
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
             if mp_context is None:
+                import multiprocessing
+
                 mp_context = multiprocessing.get_context("spawn")
             elif method == "fork":
                 raise ValueError(
@@ -93,8 +125,12 @@ class ProcessPoolExecutor(_base.Executor):
                 )
         if on_crash not in ("replace", "break"):
             raise ValueError('on_crash must be "replace" or "break"')
+        self._preload = _template.preloads(preload)
+        if method != "fork":
+            # It takes longest to start, so it starts first.
+            _template.clean(self._preload)
         self._max_workers = max_workers
-        self._mp_context = mp_context if mp_context is not None else _context.default_context()
+        self._context = mp_context
         self._method = method
         self._initializer = initializer
         self._initargs = initargs
@@ -104,6 +140,7 @@ class ProcessPoolExecutor(_base.Executor):
         self._plain = all(limit is None for limit in limits.values())
         self._on_crash = on_crash
         self._worker_env = worker_env
+        self._cpu_affinity = _template.affinity(cpu_affinity)
         self._output = output
         self._logging = logging
         self._bar = _find_bar() if progress else None
@@ -114,33 +151,39 @@ class ProcessPoolExecutor(_base.Executor):
         self._functions: Functions | None = None
         self._plan: _context.Plan | None = None
         self._token: int | None = None
-        self._broken: str | bool = False
-        self._shut_down = False
+        self._fate = _Fate()
         _exit.remember(self)
 
     # Opening.
 
     def _opened(self) -> _core.Port:
         with self._open_lock:
-            if self._broken:
-                raise BrokenProcessPool(self._broken)
-            if self._shut_down:
+            if self._fate.broken:
+                from concurrent.futures.process import BrokenProcessPool
+
+                raise BrokenProcessPool(self._fate.broken)
+            if self._fate.over:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if _exit.closing:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._port is None:
+                from . import _context
+                from ._functions import Functions
+
                 self._plan = _context.Plan(
                     self._max_workers,
                     self._method,
                     self._initializer,
                     self._initargs,
                     worker_env=self._worker_env,
+                    cpu_affinity=self._cpu_affinity,
+                    preload=self._preload,
                     logging=self._logging,
                     name="ProcpoolProcess",
                 )
                 if self._on_crash == "break":
-                    reference = weakref.ref(self)
-                    self._token = _future.listen(lambda _: _note_death(reference))
+                    self._token = _future.listen(self._fate.fulfil)
+                    weakref.finalize(self, _future.forget, self._token).atexit = False
                 self._port = _core.Port(
                     self._plan.template,
                     self._max_workers,
@@ -153,6 +196,9 @@ class ProcessPoolExecutor(_base.Executor):
                     on_death=self._token,
                     start_timeout=self._start_timeout,
                 )
+                self._fate.port = weakref.ref(self._port)
+                # The workers have them.
+                self._initializer, self._initargs = None, ()
                 self._functions = Functions(self._port, self._plan.sent)
                 if type(self).submit is ProcessPoolExecutor.submit:
                     self._shorten()
@@ -259,22 +305,30 @@ class ProcessPoolExecutor(_base.Executor):
 
     def worker_pids(self) -> list[int]:
         """The process ids of the workers that are there now."""
-        return self._port.pids if self._port is not None and not self._shut_down else []
+        return self._port.pids if self._port is not None and not self._fate.over else []
 
     @property
-    def _processes(self) -> dict[int, _Process]:
+    def _mp_context(self):
+        import multiprocessing
+
+        return self._context if self._context is not None else multiprocessing.get_context()
+
+    @property
+    def _processes(self) -> dict[int, WorkerProcess]:
+        from ._process import WorkerProcess
+
         pids = self.worker_pids()
-        while not pids and self._port is not None and not self._shut_down and self._port.pending:
+        while not pids and self._port is not None and not self._fate.over and self._port.pending:
             # The standard library's are there when `submit` returns.
             time.sleep(0.001)
             pids = self.worker_pids()
-        return {pid: _Process(pid) for pid in pids}
+        return {pid: WorkerProcess(pid) for pid in pids}
 
     def shutdown(self, wait=True, *, cancel_futures=False) -> None:
         """Takes no more calls. Waits for those that were accepted, or with ``wait=False`` returns at once; with
         ``cancel_futures`` cancels those that have not begun."""
         with self._open_lock:
-            self._shut_down = True
+            self._fate.over = True
             self._lengthen()
             port = self._port
         if port is None:
@@ -298,7 +352,7 @@ class ProcessPoolExecutor(_base.Executor):
 
     def _kill(self) -> None:
         with self._open_lock:
-            self._shut_down = True
+            self._fate.over = True
             self._lengthen()
             port = self._port
         if port is not None:
@@ -311,13 +365,9 @@ class ProcessPoolExecutor(_base.Executor):
         if self._plan is not None:
             self._plan.end()
 
-    def _break(self) -> None:
-        if self._shut_down:
-            return
-        self._broken = _BROKEN
-        self._lengthen()
-        if self._port is not None:
-            self._port.kill()
+    @property
+    def _broken(self) -> str | bool:
+        return self._fate.broken
 
     def __exit__(self, kind, value, trace):
         if kind is not None and issubclass(kind, KeyboardInterrupt):
@@ -328,44 +378,10 @@ class ProcessPoolExecutor(_base.Executor):
         return False
 
 
-class _Process:
-    """A worker, as far as others look at it."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = self.ident = pid
-
-    def is_alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        return True
-
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        os.kill(self.pid, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        os.kill(self.pid, signal.SIGKILL)
-
-    def join(self, timeout=None) -> None:
-        """Waits until it has ended; the pool reaps it."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.is_alive() and (end is None or time.monotonic() < end):
-            time.sleep(0.001)
-
-
 def _find_bar():
     try:
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError("progress=True shows a bar of tqdm's, which is not installed: pip install tqdm") from None
     return tqdm
-
-
-def _note_death(reference) -> None:
-    executor = reference()
-    if executor is not None:
-        executor._break()
 

@@ -25,7 +25,7 @@ def _at_exit() -> None:
     """Executors finish what they have accepted, as in the standard library; pools are terminated, as there."""
     global closing
     closing = True
-    from . import _context, _future
+    from . import _future, _template
 
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     pools = list(_pools)
@@ -40,7 +40,7 @@ def _at_exit() -> None:
         for pool in pools:
             pool._kill()
     _future.stop_collector()
-    _context.end_template()
+    _template.end_all()
 
 
 def _end(pool) -> None:
@@ -52,18 +52,19 @@ def _end(pool) -> None:
 
 
 def _in_child() -> None:
-    from . import _context, _future
-
     global _pools, closing
     closing = False
     _pools = weakref.WeakSet()
     _core.forked()
-    _context._after_fork()
-    _future._after_fork()
+    for name in ("procpool._template", "procpool._future"):
+        # Every worker begins here, and most need neither.
+        module = sys.modules.get(name)
+        if module is not None:
+            module.after_fork()
     if keep is not None:
         _core.close_inherited(keep)
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=_core.keep_lent, after_in_child=_in_child)
 atexit.register(_core.finalize)

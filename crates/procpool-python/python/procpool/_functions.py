@@ -26,6 +26,11 @@ class _ByValue:
         return all(now is before for now, before in zip(_cells(function), self.cells, strict=True))
 
 
+def _is_passing(function) -> bool:
+    """Whether this may be one of many that are made, called once, and gone."""
+    return function.__closure__ is not None or "<locals>" in function.__qualname__ or function.__name__ == "<lambda>"
+
+
 def _cells(function) -> tuple:
     cells = []
     for cell in function.__closure__ or ():
@@ -42,9 +47,10 @@ class Functions:
     def __init__(self, port: _core.Port, sent: _pickling.Sent) -> None:
         self._port = port
         self._sent = sent
-        #: Those that are imported where they are called.
-        self.known: dict[object, _core.Function] = {}
-        #: Those that travel by value, by id; None for one that was seen once.
+        #: Those that are imported where they are called, and those of modules that travel by value: these with their namespace and
+        #: what they referred to there.
+        self.known: dict[object, _core.Function | tuple[_core.Function, dict, dict]] = {}
+        #: Others that travel by value, by id; None for one that was seen once.
         self._by_value: dict[int, _ByValue | weakref.ref] = {}
         self._applies: dict[str, _core.Function] = {}
 
@@ -55,7 +61,11 @@ class Functions:
             return None
         found = self.known.get(function)
         if found is not None:
-            return found
+            if type(found) is not tuple:
+                return found
+            known, namespace, names = found
+            if all(namespace.get(name, self) is value for name, value in names.items()):
+                return known
         if kind is not FunctionType:
             # By reference, or not at all.
             return self._describe(function)
@@ -63,7 +73,7 @@ class Functions:
         if isinstance(entry, _ByValue):
             if entry.is_as_it_was(function):
                 return entry.function
-        elif entry is None and ("<locals>" in function.__qualname__ or function.__name__ == "<lambda>"):
+        elif entry is None and _is_passing(function):
             # One of many, maybe, each called once.
             self._by_value[id(function)] = weakref.ref(function, self._forgets(id(function)))
             return None
@@ -90,6 +100,8 @@ class Functions:
         made = self._port.function(_pickling.name_of(function), code)
         if names is None:
             self.known[function] = made
+        elif type(function) is FunctionType and not _is_passing(function):
+            self.known[function] = made, function.__globals__, names
         elif type(function) is FunctionType:
             ref = weakref.ref(function, self._forgets(id(function)))
             self._by_value[id(function)] = _ByValue(ref, made, names, _cells(function))

@@ -13,6 +13,8 @@ _tokens = itertools.count(1)
 #: What the collector is to call, by token.
 _listeners: dict[int, object] = {}
 _collector: threading.Thread | None = None
+#: Whether it waits for as long as it takes.
+_waits = False
 
 
 class _Watch:
@@ -38,7 +40,11 @@ def listen(callback) -> int:
 
 def forget(token: int) -> None:
     """Nothing is to be called for this number any more."""
-    _listeners.pop(token, None)
+    with _lock:
+        _listeners.pop(token, None)
+        wake = _waits and not _listeners
+    if wake:
+        _core.wake_collector()
 
 
 def _start_collector() -> None:
@@ -55,12 +61,14 @@ _IDLE = 0.05
 
 
 def _collect() -> None:
-    global _collector
+    global _collector, _waits
     while True:
-        ended = _core.collect(3600.0 if _listeners else _IDLE)
+        with _lock:
+            _waits = wait = bool(_listeners)
+        ended = _core.collect(3600.0 if wait else _IDLE)
         if ended is None:
             return
-        if not ended:
+        if not ended and not wait:
             with _lock:
                 if not _listeners and _collector is threading.current_thread():
                     _collector = None
@@ -85,7 +93,8 @@ def stop_collector() -> None:
             thread.join()
 
 
-def _after_fork() -> None:
+def after_fork() -> None:
+    """In a fork of this process, which has none of its threads."""
     global _lock, _collector
     _lock = threading.RLock()
     _collector = None

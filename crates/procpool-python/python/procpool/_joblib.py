@@ -1,6 +1,6 @@
 """joblib on procpool: ``with joblib.parallel_config(backend="procpool")``.
 
-`procpool.register_joblib` makes it known to joblib.
+joblib asks for it when it is named (`_announce`), or `procpool.register_joblib` makes it known.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase, SequentialBackend
 from joblib.parallel import register_parallel_backend
 
-from . import _context
+from . import _core
 from ._executor import ProcessPoolExecutor
 
 
@@ -30,7 +30,7 @@ class ProcpoolBackend(AutoBatchingMixin, ParallelBackendBase):
         if n_jobs is None:
             return 1
         if n_jobs < 0:
-            return max(_context.available_cpus() + 1 + n_jobs, 1)
+            return max(_core.available_cpus() + 1 + n_jobs, 1)
         return n_jobs
 
     def configure(self, n_jobs=1, parallel=None, prefer=None, require=None, **options):

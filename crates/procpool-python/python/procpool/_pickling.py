@@ -1,25 +1,18 @@
 """How functions, arguments, results and exceptions become bytes.
 
 Pickle, protocol 5; large buffers travel beside it. What pickle refuses, and whatever belongs to ``__main__``, is written by value
-by cloudpickle. Functions of ``__main__`` share one namespace in a worker, as they do here, so that what an initializer sets
+(`_plain`, `_byvalue`). Functions of ``__main__`` share one namespace in a worker, as they do here, so that what an initializer sets
 there is what tasks see.
+
+Every worker begins with this module, so what is needed seldom is imported where it is needed.
 """
 
 from __future__ import annotations
 
-import copyreg
 import io
 import pickle
 import sys
-import traceback
-from collections import ChainMap
-from concurrent.futures.process import _RemoteTraceback
-from multiprocessing.reduction import ForkingPickler
-from types import CodeType, FunctionType
-
-import cloudpickle
-
-from . import _faults
+from types import FunctionType
 
 PROTOCOL = 5
 #: Buffers of fewer bytes are part of the pickle.
@@ -29,30 +22,9 @@ _dumps = pickle.dumps
 _loads = pickle.loads
 
 
-class _Main:
-    """The namespace of ``__main__``, whatever process reads this."""
-
-    def __reduce__(self):
-        return _main_namespace, ()
-
-
-def _main_namespace() -> dict:
+def main_namespace() -> dict:
+    """What ``__main__`` has."""
     return sys.modules["__main__"].__dict__
-
-
-def _set_function_state(function, state) -> None:
-    """As cloudpickle does it, but what the namespace has already stays, unless it was changed where the function comes from."""
-    attributes, slots = state
-    changed = slots.pop("__procpool_changed__", ())
-    found = slots.pop("__globals__", {})
-    namespace = function.__globals__
-    for name, value in found.items():
-        if name in changed or name not in namespace:
-            namespace[name] = value
-    _cloudpickle_set_state(function, (attributes, {**slots, "__globals__": {}}))
-
-
-_cloudpickle_set_state = cloudpickle.cloudpickle._function_setstate
 
 
 def _is_whole(data: bytes) -> bool:
@@ -72,7 +44,13 @@ class Sent:
     def share_main(self) -> None:
         """This process is about to be forked: the functions and classes of ``__main__`` are the same on both sides."""
         # Nothing else, or the pool would keep itself.
-        self.common = {name: value for name, value in _main_namespace().items() if isinstance(value, FunctionType | type)}
+        self.common = {name: value for name, value in main_namespace().items() if isinstance(value, FunctionType | type)}
+
+    def is_common(self, value) -> bool:
+        """Whether this is a function or class of ``__main__`` that workers have had from their beginning."""
+        if not self.common or not isinstance(value, FunctionType | type):
+            return False
+        return value.__module__ == "__main__" and self.common.get(value.__qualname__) is value
 
     def dump(self, value):
         """The pickle of ``value`` and its large buffers."""
@@ -87,46 +65,6 @@ class Sent:
         changed = [name for name, value in names.items() if name in self.values and self.values[name] is not value]
         self.values.update(names)
         return changed
-
-
-def _code_reduce(code):
-    """As cloudpickle does it, but tracebacks name the file."""
-    make, args = _cloudpickle_code_reduce(code)
-    return make, tuple(code.co_filename if arg == "<dynamic-code>" else arg for arg in args)
-
-
-_cloudpickle_code_reduce = cloudpickle.cloudpickle._code_reduce
-
-
-class _Pickler(cloudpickle.Pickler):
-    dispatch_table = ChainMap(
-        {**ForkingPickler._extra_reducers, **cloudpickle.Pickler._dispatch_table, CodeType: _code_reduce},
-        copyreg.dispatch_table,
-    )
-
-    def __init__(self, file, sent: Sent | None, buffer_callback) -> None:
-        super().__init__(file, PROTOCOL, buffer_callback)
-        self._sent = sent
-        self.globals_seen: dict[str, object] = {}
-
-    def reducer_override(self, obj):
-        if self._sent is not None and self._sent.common and isinstance(obj, FunctionType | type):
-            name = getattr(obj, "__qualname__", None)
-            if getattr(obj, "__module__", None) == "__main__" and self._sent.common.get(name) is obj:
-                # By its name, which means the same on the other side.
-                return NotImplemented
-        return super().reducer_override(obj)
-
-    def _dynamic_function_reduce(self, func):
-        made = super()._dynamic_function_reduce(func)
-        if func.__globals__ is not _main_namespace():
-            return made
-        make, (code, _, *rest), (attributes, slots), *_ = made
-        values = slots.get("__globals__", {})
-        self.globals_seen.update(values)
-        changed = self._sent.note(values) if self._sent is not None and self._sent is not parent else ()
-        slots = {**slots, "__procpool_changed__": tuple(changed)}
-        return make, (code, _Main(), *rest), (attributes, slots), None, None, _set_function_state
 
 
 class _Beside:
@@ -159,8 +97,10 @@ def dump(value, sent: Sent | None = None):
         # A lambda, something of a dynamic module: cloudpickle knows more, or raises the same.
         pass
     beside = _Beside()
+    from . import _byvalue
+
     file = io.BytesIO()
-    _Pickler(file, sent, beside).dump(value)
+    _byvalue.Pickler(file, sent, beside).dump(value)
     return file.getvalue(), beside.buffers
 
 
@@ -178,12 +118,19 @@ def describe(function, sent: Sent | None) -> tuple[bytes, dict | None]:
     """What tells a worker which function this is; and, for one that travels by value, the values of ``__main__`` in it."""
     try:
         data = _dumps(function, PROTOCOL)
-        if _is_whole(data):
+        if _is_whole(data) or (sent is not None and sent.is_common(function)):
             return data, None
     except Exception:
         pass
+    from . import _plain
+
+    described = _plain.describe(function, sent)
+    if described is not None:
+        return described
+    from . import _byvalue
+
     file = io.BytesIO()
-    pickler = _Pickler(file, sent, None)
+    pickler = _byvalue.Pickler(file, sent, None)
     pickler.dump(function)
     return file.getvalue(), pickler.globals_seen
 
@@ -244,11 +191,15 @@ def unreadable_result(error: BaseException) -> BaseException:
 
 def unwritable_exception(words: str) -> BaseException:
     """The exception for one of which nothing is known but these words."""
+    from . import _faults
+
     return _faults.RemoteError("an exception", words, "it could not be pickled")
 
 
 def dump_exception(exception: BaseException) -> bytes:
     """What a task has raised: the exception, and what stands for it if it cannot be read."""
+    import traceback
+
     try:
         lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
         trace = "".join(lines)
@@ -272,13 +223,19 @@ def _dump_whole(value) -> bytes:
             return data
     except Exception:
         pass
+    from . import _byvalue
+
     file = io.BytesIO()
-    _Pickler(file, parent, None).dump(value)
+    _byvalue.Pickler(file, parent, None).dump(value)
     return file.getvalue()
 
 
 def load_exception(data: bytes) -> BaseException:
     """What `dump_exception` has written, with the remote traceback as its cause."""
+    from concurrent.futures.process import _RemoteTraceback
+
+    from . import _faults
+
     pickled, type_name, message, trace, why, unwritable = _loads(data)
     exception = None
     if pickled is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
+import warnings
 import weakref
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from multiprocessing import TimeoutError as _MpTimeoutError
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 
-from . import _context, _core, _exit, _future
+from . import _context, _core, _exit, _future, _template
 from ._functions import Functions
 
 _RUN, _CLOSE, _TERMINATE = "RUN", "CLOSE", "TERMINATE"
@@ -170,8 +172,8 @@ class IMapIterator:
 class Pool:
     """A pool of worker processes: `multiprocessing.pool.Pool`, and more.
 
-    ``timeout``, ``memory_limit``, ``retries``, ``priority``, ``worker_env`` and ``logging`` are those of `ProcessPoolExecutor`. A
-    worker's death fails the call that it ran, with `WorkerDied`; nothing waits for ever.
+    ``timeout``, ``memory_limit``, ``retries``, ``priority``, ``worker_env``, ``cpu_affinity``, ``preload`` and ``logging`` are
+    those of `ProcessPoolExecutor`. A worker's death fails the call that it ran, with `WorkerDied`; nothing waits for ever.
     """
 
     def __init__(
@@ -188,12 +190,14 @@ class Pool:
         retries=0,
         priority=5,
         worker_env=None,
+        cpu_affinity=None,
+        preload=(),
         output=None,
         logging=False,
     ) -> None:
         self._state = _TERMINATE
         if processes is None:
-            processes = _context.available_cpus()
+            processes = _core.available_cpus()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
@@ -204,14 +208,20 @@ class Pool:
             from . import _logging
 
             output = _logging.receiver(output)
+        method, preload = _template.method_of(context), _template.preloads(preload)
+        if method != "fork":
+            # It takes longest to start, so it starts first.
+            _template.clean(preload)
         self._processes = processes
-        self._ctx = context or _context.default_context()
+        self._ctx = context or multiprocessing.get_context()
         self._plan = _context.Plan(
             processes,
-            _context.method_of(context),
+            method,
             initializer,
             initargs,
             worker_env=worker_env,
+            cpu_affinity=_template.affinity(cpu_affinity),
+            preload=preload,
             logging=logging,
             name="ProcpoolWorker",
         )
@@ -234,6 +244,10 @@ class Pool:
         self._iterators: weakref.WeakSet = weakref.WeakSet()
         self._state = _RUN
         _exit.remember(self)
+
+    def __del__(self, _warn=warnings.warn, _RUN=_RUN) -> None:  # noqa: N803
+        if self._state == _RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} state={self._state} pool_size={self._processes}>"

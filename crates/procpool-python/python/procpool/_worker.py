@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import traceback
 import types
-from concurrent.futures._base import LOGGER
 from multiprocessing import process, util
 
 from . import _core
@@ -67,12 +65,20 @@ def set_up(data: bytes, _runs: list) -> str | None:
         if initializer is not None:
             initializer(*initargs)
     except BaseException:
+        import traceback
+        from concurrent.futures._base import LOGGER
+
         LOGGER.critical("Exception in initializer:", exc_info=True)
         why = "its initializer failed\n" + traceback.format_exc()
         # Before the pool hears of it and ends this process: what was logged may wait in a queue.
         finish()
         return why
     return None
+
+
+def _cpus(affinity, seat: int) -> set[int]:
+    wish = affinity(seat) if callable(affinity) else affinity[seat % len(affinity)]
+    return {wish} if isinstance(wish, int) else set(wish)
 
 
 def _dress(wishes: dict) -> None:
@@ -92,9 +98,11 @@ def _dress(wishes: dict) -> None:
         main = types.ModuleType("__main__")
         main.__dict__.update(wishes["main"])
         sys.modules["__main__"] = sys.modules["__mp_main__"] = main
-    environment = wishes["worker_env"]
-    if environment is not None:
-        os.environ.update(pickle.loads(environment)(number % wishes["workers"]))
+    seat = number % wishes["workers"]
+    if wishes["cpu_affinity"] is not None:
+        os.sched_setaffinity(0, _cpus(pickle.loads(wishes["cpu_affinity"]), seat))
+    if wishes["worker_env"] is not None:
+        os.environ.update(pickle.loads(wishes["worker_env"])(seat))
     for stream in (sys.stdout, sys.stderr):
         try:
             # Lines are passed on as they are printed; and what the program itself had not written yet is not ours.

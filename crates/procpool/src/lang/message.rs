@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq, SerializeTuple, Serializer};
 
+use crate::bulk::{self, Lent};
+
 /// Bytes to be sent. The runs are copied once, from where they are to where the other side reads them.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'a> {
@@ -20,12 +22,58 @@ pub struct Message {
     /// What says what this is.
     pub head: Vec<u8>,
     /// What it refers to.
-    pub runs: Vec<Vec<u8>>,
+    pub runs: Vec<Run>,
 }
 
-struct Run<'a>(&'a [u8]);
+/// Bytes of a message, which may be many. In a worker they may lie where the program has put them.
+#[derive(Debug)]
+pub struct Run(Place);
 
-impl Serialize for Run<'_> {
+#[derive(Debug)]
+enum Place {
+    Own(Vec<u8>),
+    Lent(Lent),
+}
+
+impl Run {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Place::Own(bytes) => bytes,
+            Place::Lent(view) => view.bytes(),
+        }
+    }
+
+    /// Whether they lie where the program has put them. As long as this is there they stay as they are; a fork of this worker
+    /// must not look at them for longer, since the program does not know of it.
+    pub fn is_lent(&self) -> bool {
+        matches!(self.0, Place::Lent(_))
+    }
+
+    /// The bytes as this process's own.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self.0 {
+            Place::Own(bytes) => bytes,
+            Place::Lent(view) => {
+                let (mut bytes, lent) = (Vec::new(), view.bytes());
+                bulk::append(&mut bytes, lent.len(), |room| room.put(lent));
+                bytes
+            }
+        }
+    }
+}
+
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Run {}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)
     }
@@ -35,9 +83,15 @@ struct Runs<'a>(&'a [&'a [u8]]);
 
 impl Serialize for Runs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct InPlace<'a>(&'a [u8]);
+        impl Serialize for InPlace<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_newtype_struct(bulk::IN_PLACE, &Bytes(self.0))
+            }
+        }
         let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
         for run in self.0 {
-            seq.serialize_element(&Run(run))?;
+            seq.serialize_element(&InPlace(run))?;
         }
         seq.end()
     }
@@ -46,18 +100,18 @@ impl Serialize for Runs<'_> {
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(2)?;
-        tuple.serialize_element(&Run(self.head))?;
+        tuple.serialize_element(&Bytes(self.head))?;
         tuple.serialize_element(&Runs(self.runs))?;
         tuple.end()
     }
 }
 
-struct OwnedRun(Vec<u8>);
+struct Owned(Vec<u8>);
 
-impl<'de> Deserialize<'de> for OwnedRun {
+impl<'de> Deserialize<'de> for Owned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
+        struct Take;
+        impl Visitor<'_> for Take {
             type Value = Vec<u8>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
@@ -69,7 +123,26 @@ impl<'de> Deserialize<'de> for OwnedRun {
                 Ok(bytes)
             }
         }
-        deserializer.deserialize_byte_buf(Bytes).map(Self)
+        deserializer.deserialize_byte_buf(Take).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Run {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Take;
+        impl Visitor<'_> for Take {
+            type Value = Place;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Place, E> {
+                bulk::take_view().map(Place::Lent).ok_or_else(|| E::custom("they are not in their place"))
+            }
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Place, E> {
+                Ok(Place::Own(bytes))
+            }
+        }
+        deserializer.deserialize_newtype_struct(bulk::IN_PLACE, Take).map(Self)
     }
 }
 
@@ -83,9 +156,9 @@ impl<'de> Deserialize<'de> for Message {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Message, A::Error> {
                 let missing = || serde::de::Error::custom("a message is cut off");
-                let OwnedRun(head) = seq.next_element()?.ok_or_else(missing)?;
-                let runs: Vec<OwnedRun> = seq.next_element()?.ok_or_else(missing)?;
-                Ok(Message { head, runs: runs.into_iter().map(|OwnedRun(run)| run).collect() })
+                let Owned(head) = seq.next_element()?.ok_or_else(missing)?;
+                let runs: Vec<Run> = seq.next_element()?.ok_or_else(missing)?;
+                Ok(Message { head, runs })
             }
         }
         deserializer.deserialize_tuple(2, Both)
@@ -105,7 +178,7 @@ mod tests {
             call::encode(&Payload { head: b"head", runs }, &mut bytes).unwrap();
             let message: Message = call::decode(&bytes).unwrap();
             assert_eq!((message.head.as_slice(), message.runs.len()), (&b"head"[..], runs.len()));
-            assert!(message.runs.iter().zip(runs).all(|(came, sent)| came == sent));
+            assert!(message.runs.iter().zip(runs).all(|(came, sent)| came.bytes() == *sent));
             assert!(call::decode::<Message>(&bytes[..bytes.len() - 1]).is_err());
         }
     }

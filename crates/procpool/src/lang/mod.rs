@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-pub use message::{Message, Payload};
+pub use message::{Message, Payload, Run};
 pub use worker::{Interpreter, Task, serve};
 
 pub use crate::supervisor::{Launched, Launcher, Waiting};

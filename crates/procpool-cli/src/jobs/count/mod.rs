@@ -363,7 +363,7 @@ impl Job for Count {
         (self.line(done.counts, &pids.join(","), &names::show(input)), record)
     }
 
-    fn failed(&mut self, input: &Path) -> Option<String> {
+    fn failed(&mut self, input: &Path, _: &JobError) -> Option<String> {
         self.files += 1;
         self.note_extension(input, Counts::default());
         Some(self.line(Counts::default(), "-", &names::show(input)))

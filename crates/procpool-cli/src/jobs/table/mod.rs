@@ -15,7 +15,7 @@ use crate::frame::reader::{Packing, without_packing};
 use crate::frame::run::Context;
 
 mod columns;
-mod csv;
+pub(crate) mod csv;
 mod drive;
 mod encode;
 mod feed;

@@ -40,7 +40,7 @@ impl Results {
             Err(error) => Err(error),
         };
         let task = Task::default();
-        self.stream.tell(&Event::InputEnded { input: path, output: Some(output), outcome, task: &task });
+        self.stream.tell(&Event::InputEnded { input: path, outputs: &[output], outcome, task: &task });
         self.ended[number] = Some(result);
     }
 

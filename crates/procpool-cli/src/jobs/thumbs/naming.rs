@@ -10,7 +10,8 @@ use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{FileId, Found, Input, file_id};
 use crate::frame::names;
 use crate::frame::outputs::{Output, Root};
-use procpool_cli::picture::OutFormat;
+use crate::frame::units::bounds;
+use procpool_cli::picture::{Bounds, OutFormat};
 
 /// The endings of the files that are taken from folders, in lower case.
 pub(crate) const EXTENSIONS: &[&str] =
@@ -39,9 +40,9 @@ fn extension(path: &Path) -> Option<String> {
 pub(super) struct Pair {
     /// The picture.
     pub(super) path: PathBuf,
-    /// The thumbnail.
-    pub(super) output: Output,
-    /// The format of the thumbnail. It is settled by the name, so that ending and contents always agree;
+    /// The thumbnails, one for each size.
+    pub(super) outputs: Vec<Output>,
+    /// The format of the thumbnails. It is settled by the name, so that ending and contents always agree;
     /// [`OutFormat::Same`], which goes by the contents, is left to names without a picture's ending.
     pub(super) format: OutFormat,
 }
@@ -49,8 +50,13 @@ pub(super) struct Pair {
 /// An input with its output, or why it has none.
 pub(super) type Named = Result<Pair, (PathBuf, JobError)>;
 
-/// Names the outputs. Also returns how many inputs were passed over because an earlier run made them.
-pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat) -> (Vec<Named>, usize) {
+/// Names the outputs: of several sizes, each has its size behind its name. Also returns how many inputs were passed over because
+/// an earlier run made them.
+pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat, sizes: &[Bounds]) -> (Vec<Named>, usize) {
+    let labels: Vec<String> = match sizes {
+        [_] => vec![String::new()],
+        sizes => sizes.iter().map(|size| format!("_{}", label(*size))).collect(),
+    };
     let before = found.len();
     let found: Vec<Found> = match place {
         Place::Folder(_) => found,
@@ -73,25 +79,35 @@ pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat) -> (
         };
         let (folder, below) = output(&input, place, format);
         let root = roots.entry(folder).or_insert_with_key(|folder| Root::new(folder));
-        let output = Output::new(root, &below);
-        if let Some(first) = taken.get(output.path()) {
-            // The same file given twice needs one thumbnail and no complaint.
-            if first.ids[0] != input.ids[0] {
-                let message = format!(
-                    "was left out: its thumbnail {} would replace that of {}",
-                    names::show(output.path()),
-                    names::show(&first.path)
-                );
-                named.push(Err((input.path, JobError::new(Cause::NameTaken, message))));
-            }
-        } else if fs::symlink_metadata(output.path()).is_ok_and(|there| inputs.contains(&file_id(&there))) {
+        let outputs = labels.iter().map(|label| Output::new(root, &with_label(&below, label)));
+        let outputs: Vec<Output> = outputs.collect();
+        // The same file given twice needs one thumbnail and no complaint.
+        let earlier: Vec<(&Output, &Input)> =
+            outputs.iter().filter_map(|output| Some((output, taken.get(output.path())?))).collect();
+        if earlier.len() == outputs.len() && earlier.iter().all(|(_, first)| first.ids[0] == input.ids[0]) {
+            continue;
+        }
+        if let Some((output, first)) = earlier.first() {
+            let message = format!(
+                "was left out: its thumbnail {} would replace that of {}",
+                names::show(output.path()),
+                names::show(&first.path)
+            );
+            named.push(Err((input.path, JobError::new(Cause::NameTaken, message))));
+            continue;
+        }
+        let is_input =
+            |output: &&Output| fs::symlink_metadata(output.path()).is_ok_and(|there| inputs.contains(&file_id(&there)));
+        if let Some(output) = outputs.iter().find(is_input) {
             let message = format!("was left out: its thumbnail {} would replace an input", names::show(output.path()));
             named.push(Err((input.path, JobError::new(Cause::WouldReplaceInput, message))));
-        } else {
-            let format = settle(&input.path, format);
-            named.push(Ok(Pair { path: input.path.clone(), output: output.clone(), format }));
-            taken.insert(output.path().to_owned(), input);
+            continue;
         }
+        for output in &outputs {
+            taken.insert(output.path().to_owned(), input.clone());
+        }
+        let format = settle(&input.path, format);
+        named.push(Ok(Pair { path: input.path, outputs, format }));
     }
     (named, skipped)
 }
@@ -99,10 +115,41 @@ pub(super) fn name_all(found: Vec<Found>, place: &Place, format: OutFormat) -> (
 /// True for a thumbnail of an earlier run: a name with the suffix, met in a folder or beside the picture it is of.
 fn is_product(input: &Input, suffix: &OsStr) -> bool {
     let stem = input.path.file_stem().unwrap_or_default().as_bytes();
-    match stem.strip_suffix(suffix.as_bytes()) {
+    let original =
+        stem.strip_suffix(suffix.as_bytes()).or_else(|| without_label(stem)?.strip_suffix(suffix.as_bytes()));
+    match original {
         None | Some(b"") => false,
         Some(original) => !input.named || has_original(&input.path, OsStr::from_bytes(original)),
     }
+}
+
+/// How a size is written in names, and on the command line.
+pub(crate) fn label(Bounds { width, height }: Bounds) -> String {
+    match (width, height) {
+        (Some(width), Some(height)) if width == height => width.to_string(),
+        (width, height) => {
+            let side = |side: Option<u32>| side.map(|side| side.to_string()).unwrap_or_default();
+            format!("{}x{}", side(width), side(height))
+        }
+    }
+}
+
+/// A name without the size behind it, if there is one.
+fn without_label(stem: &[u8]) -> Option<&[u8]> {
+    let at = stem.iter().rposition(|&byte| byte == b'_')?;
+    let label = std::str::from_utf8(&stem[at + 1..]).ok()?;
+    bounds(label).is_ok_and(|size| self::label(size) == label).then_some(&stem[..at])
+}
+
+/// The path with `label` before the dot of its name.
+fn with_label(path: &Path, label: impl AsRef<OsStr>) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(label.as_ref());
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 fn has_original(product: &Path, stem: &OsStr) -> bool {
@@ -121,18 +168,12 @@ fn output(input: &Input, place: &Place, format: OutFormat) -> (PathBuf, PathBuf)
     match place {
         Place::Folder(folder) => (folder.clone(), with_format(&input.below, format)),
         Place::Suffix(suffix) => {
-            let renamed = with_format(&input.below, format);
-            let mut name = renamed.file_stem().unwrap_or_default().to_owned();
-            name.push(suffix);
-            if let Some(extension) = renamed.extension() {
-                name.push(".");
-                name.push(extension);
-            }
+            let renamed = with_label(&with_format(&input.below, format), suffix);
             let mut folder = input.path.clone();
             for _ in input.below.components() {
                 folder.pop();
             }
-            (folder, renamed.with_file_name(name))
+            (folder, renamed)
         }
     }
 }
@@ -220,17 +261,49 @@ mod tests {
     fn the_second_input_with_an_output_name_is_left_out() {
         let found =
             vec![Ok(input("a/x.png", "x.png", 1)), Ok(input("a/x.png", "x.png", 1)), Ok(input("b/x.jpg", "x.jpg", 2))];
-        let (named, skipped) = name_all(found, &Place::Folder("/nonexistent/out".into()), OutFormat::Jpeg);
+        let (named, skipped) =
+            name_all(found, &Place::Folder("/nonexistent/out".into()), OutFormat::Jpeg, &[Bounds::square(128)]);
         let message = "was left out: its thumbnail /nonexistent/out/x.jpg would replace that of a/x.png";
         let expected = [
             Ok(Pair {
                 path: "a/x.png".into(),
-                output: Output::new(&Root::new(Path::new("/nonexistent/out")), Path::new("x.jpg")),
+                outputs: vec![Output::new(&Root::new(Path::new("/nonexistent/out")), Path::new("x.jpg"))],
                 format: OutFormat::Jpeg,
             }),
             Err(("b/x.jpg".into(), JobError::new(Cause::NameTaken, message))),
         ];
         assert_eq!(named, expected);
         assert_eq!(skipped, 0);
+    }
+
+    #[test]
+    fn several_sizes_have_names_of_their_own() {
+        let found = vec![
+            Ok(input("in/x.png", "x.png", 1)),
+            Ok(input("x_64.png", "x_64.png", 2)),
+            Ok(input("in/x.png", "x.png", 1)),
+        ];
+        let sizes = [Bounds::square(64), Bounds { width: Some(64), height: None }, Bounds::both(64, 9)];
+        let (named, _) = name_all(found, &Place::Folder("/nonexistent".into()), OutFormat::Same, &sizes);
+        let paths = |named: &Named| -> Vec<String> {
+            named.iter().flat_map(|pair| &pair.outputs).map(|output| output.path().display().to_string()).collect()
+        };
+        assert_eq!(paths(&named[0]), ["/nonexistent/x_64.png", "/nonexistent/x_64x.png", "/nonexistent/x_64x9.png"]);
+        assert_eq!(paths(&named[1])[..1], ["/nonexistent/x_64_64.png"]);
+        assert_eq!(named.len(), 2);
+    }
+
+    #[test]
+    fn products_are_known_by_their_suffix_with_a_size_or_without() {
+        let is = |path: &str| {
+            let input = Input { named: false, ..input(path, path, 1) };
+            is_product(&input, OsStr::new("_t"))
+        };
+        assert!(["a_t.jpg", "a_t_64.jpg", "a_t_64x.jpg", "a_t_x64.jpg", "a_t_64x32.jpg"].iter().all(|path| is(path)));
+        assert!(
+            !["a.jpg", "_t.jpg", "a_t_b.jpg", "a_64.jpg", "a_t_64x64.jpg", "a_t_0.jpg", "_t_64.jpg"]
+                .iter()
+                .any(|path| is(path))
+        );
     }
 }

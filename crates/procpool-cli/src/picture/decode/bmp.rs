@@ -104,8 +104,8 @@ fn explain(error: ImageError) -> PictureError {
 mod tests {
     use super::*;
 
-    fn request() -> Request {
-        Request { max_pixels: 100, rotate: true, shrink_to: None, verify: false, lenient: false, keep_going: false }
+    fn request() -> Request<'static> {
+        Request { max_pixels: 100, rotate: true, shrink: None, verify: false, lenient: false, keep_going: false }
     }
 
     /// Two rows of two pixels of 24 bits under a header of this length; the lower row comes first.

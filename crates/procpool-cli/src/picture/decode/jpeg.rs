@@ -1,13 +1,14 @@
-//! JPEG, with libjpeg-turbo's scaled decoding. At an eighth, our own decoder does it; other sizes, and whatever that one
-//! does not take, are left to a library. README.md beside this module's parent says why these decoders were chosen.
+//! JPEG, with libjpeg-turbo's scaled decoding. Our own decoder does it; full size, and whatever that one does not take, is left
+//! to a library. README.md beside this module's parent says why these decoders were chosen.
 
 use std::cell::RefCell;
 
 use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat, ScalingFactor};
+use procpool_jpeg::Scale;
 
 use super::{Decoded, Request, damaged, fits};
 use crate::picture::orient::Orientation;
-use crate::picture::{Format, Layout, PictureError, Pixels, exif, size};
+use crate::picture::{Format, Layout, PictureError, Pixels, exif};
 
 const FORMAT: Format = Format::Jpeg;
 
@@ -16,39 +17,38 @@ const MAX_SCANS: usize = 500;
 
 thread_local! {
     /// A worker's decoder, which remembers the tables of the latest pictures.
-    static EIGHTH: RefCell<procpool_jpeg::Decoder> = RefCell::default();
+    static SCALED: RefCell<procpool_jpeg::Decoder> = RefCell::default();
 }
 
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
-    match eighth(input, request) {
+    match scaled(input, request) {
         Some(decoded) => Ok(decoded),
         None => complete(input, request),
     }
 }
 
-/// The picture at an eighth of its size, if that is wanted and our own decoder takes it. What it refuses, the library is to
+/// The picture at a part of its size, if that is wanted and our own decoder takes it. What it refuses, the library is to
 /// judge, so that the verdict on a damaged picture does not depend on the size of the thumbnail.
-fn eighth(input: &[u8], request: &Request) -> Option<Decoded> {
-    if request.verify || request.keep_going || request.shrink_to.is_none() {
+fn scaled(input: &[u8], request: &Request) -> Option<Decoded> {
+    if request.verify || request.keep_going || request.shrink.is_none() {
         return None;
     }
     let limits = procpool_jpeg::Limits { max_pixels: request.max_pixels, max_scans: MAX_SCANS };
-    let header = EIGHTH.with_borrow_mut(|decoder| decoder.header(input, &limits)).ok()?;
+    let header = SCALED.with_borrow_mut(|decoder| decoder.header(input, &limits)).ok()?;
     // The library reads the metadata, from the header alone: it would walk through all scans of a progressive file.
     let head = [input.get(..header.length)?, &[0xFF, 0xD9]].concat();
     let metadata = Decoder::new(&head).ok()?;
     let orientation = exif::orientation(metadata.exif_data(), metadata.xmp_data());
-    if shrink(request, header.full_size, orientation) != 8 {
-        return None;
-    }
-    let picture = EIGHTH.with_borrow_mut(|decoder| decoder.decode_eighth(input, &limits)).ok()?;
+    let shrink = shrink(request, header.full_size, orientation);
+    let scale = Scale::ALL.into_iter().find(|scale| scale.denominator() == shrink)?;
+    let picture = SCALED.with_borrow_mut(|decoder| decoder.decode(input, scale, &limits)).ok()?;
     let layout = match picture.colours {
         procpool_jpeg::Colours::Gray => Layout::Gray,
         procpool_jpeg::Colours::Rgb => Layout::Rgb,
         procpool_jpeg::Colours::Cmyk => Layout::Cmyk,
     };
     let pixels = Pixels { width: picture.width, height: picture.height, layout, data: picture.pixels };
-    Some(finish(pixels, header.full_size, 8, orientation, metadata.icc_profile().ok().flatten()))
+    Some(finish(pixels, header.full_size, shrink, orientation, metadata.icc_profile().ok().flatten()))
 }
 
 /// The picture as the library decodes it.
@@ -133,14 +133,8 @@ fn has_usual_sampling(components: &[ComponentInfo]) -> bool {
 }
 
 fn shrink(request: &Request, full_size: (u32, u32), orientation: Orientation) -> u32 {
-    let Some(bounds) = request.shrink_to else {
-        return 1;
-    };
-    let bounds = if request.rotate { orientation.turn_size(bounds) } else { bounds };
-    match size::fit(full_size, bounds) {
-        Some(_) => size::decode_shrink(full_size, bounds),
-        None => 1,
-    }
+    let orientation = if request.rotate { orientation } else { Orientation::UPRIGHT };
+    request.shrink.map_or(1, |shrink| shrink(full_size, orientation))
 }
 
 fn explain(error: JpegError) -> PictureError {

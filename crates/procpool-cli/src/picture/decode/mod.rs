@@ -13,14 +13,15 @@ use super::profile::fits;
 use super::{Format, PictureError, Pixels};
 
 /// What is wanted of a decoder.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
     /// Pictures of more pixels are refused before memory is set aside for them.
     pub(super) max_pixels: u64,
     /// Whether the orientation noted in the file will be applied.
     pub(super) rotate: bool,
-    /// If the picture is only to be made to fit this box, the decoder may shrink it on the way.
-    pub(super) shrink_to: Option<(u32, u32)>,
+    /// If the decoder may shrink the picture on the way: by how much (1, 2, 4 or 8), for its size as it is stored and for how it
+    /// will be turned.
+    pub(super) shrink: Option<Shrink<'a>>,
     /// Whether parts of the file that make no difference to the shrunk picture are to be looked at.
     pub(super) verify: bool,
     /// Whether damaged pictures are to be tried a second time, for what can be read of them.
@@ -28,6 +29,9 @@ pub(super) struct Request {
     /// This is that second time: pixels that cannot be read stay as they are.
     pub(super) keep_going: bool,
 }
+
+/// By how much a picture of this size, to be turned so, may be shrunk while it is decoded.
+pub(super) type Shrink<'a> = &'a dyn Fn((u32, u32), Orientation) -> u32;
 
 /// A decoded picture.
 pub(super) struct Decoded {
@@ -103,7 +107,7 @@ pub(super) fn frames(
     }
 }
 
-impl Request {
+impl Request<'_> {
     /// The error of reading pixels, unless what was read before it is enough.
     fn complain(&self, read: Result<(), PictureError>) -> Result<(), PictureError> {
         if self.keep_going { Ok(()) } else { read }

@@ -47,7 +47,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
 
 struct Reader<'a> {
     container: &'a Container<'a>,
-    request: &'a Request,
+    request: &'a Request<'a>,
 }
 
 /// Pixels of an item: grey or RGB.
@@ -285,14 +285,8 @@ fn explain(flaw: Flaw) -> PictureError {
 mod tests {
     use super::*;
 
-    const REQUEST: Request = Request {
-        max_pixels: 1 << 20,
-        rotate: true,
-        shrink_to: None,
-        verify: false,
-        lenient: false,
-        keep_going: false,
-    };
+    const REQUEST: Request<'static> =
+        Request { max_pixels: 1 << 20, rotate: true, shrink: None, verify: false, lenient: false, keep_going: false };
 
     fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
         [&(content.len() as u32 + 8).to_be_bytes()[..], name, content].concat()

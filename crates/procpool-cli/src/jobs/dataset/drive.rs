@@ -1,0 +1,363 @@
+//! The run of a set: from the inputs to the folder in its place.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use procpool::Pool;
+use serde_json::json;
+
+use super::DatasetPlan;
+use super::feed::{Feed, Outcome, Stopped};
+use super::labels::Labels;
+use super::merge::{Merge, Told};
+use super::sinks::Setting;
+use super::sources::{self, Source};
+use super::why::Out;
+use crate::frame::bar::Bar;
+use crate::frame::exit;
+use crate::frame::failure::{JobError, reason};
+use crate::frame::inputs::{self, Search};
+use crate::frame::interrupt::{Interruptible, Interrupts};
+use crate::frame::log::LogFile;
+use crate::frame::names;
+use crate::frame::outputs::{self, Output, Pending};
+use crate::frame::record::Record;
+use crate::frame::report::{OutputError, Reporter, Words, note, output_failure};
+use crate::frame::run::{Context, raise_descriptor_limit};
+use crate::frame::stream::{Event, Stream};
+use crate::frame::tree::{Place, Tree};
+use crate::jobs::thumbs::is_picture_name;
+
+/// The name of the file that tells of the whole set.
+const ABOUT: &str = "dataset.json";
+/// The name of the file that tells of each picture.
+const MANIFEST: &str = "manifest.jsonl";
+/// How a set of ours is known.
+const MADE_BY: &str = "procpool dataset";
+
+/// Runs the job and returns the exit code.
+pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
+    raise_descriptor_limit();
+    let refuse = |message: &str, code| {
+        note(None, &format!("procpool: {message}"));
+        code
+    };
+    let labels = match plan.labels.as_deref().map(Labels::read).transpose() {
+        Ok(labels) => labels,
+        Err(message) => return refuse(&message, exit::USAGE),
+    };
+    let search =
+        Search { inputs: &plan.inputs, recursive: true, take: &is_picture_name, skip: Some(plan.output.as_path()) };
+    let found = inputs::find(&search);
+    if super::super::nothing_found(&found, &plan.inputs, "pictures", true) {
+        return exit::USAGE;
+    }
+    let place = match Place::new(&plan.output).and_then(|place| check(place, plan)) {
+        Ok(place) => place,
+        Err(message) => return refuse(&message, exit::USAGE),
+    };
+    let (sources, classes) = sources::classify(found, labels.as_ref());
+    let options = json!(options(plan));
+    let log = match context.log.as_ref().map(|log| LogFile::open(log, "dataset", &options)) {
+        None => None,
+        Some(Ok((log, _))) => Some(log),
+        Some(Err(message)) => return refuse(&message, exit::USAGE),
+    };
+    let stream = Arc::new(Stream::new(log));
+    let inputs = sources.len();
+    stream.tell(&Event::RunStarted { job: "dataset", options: &options, inputs, skipped: 0, unchanged: 0 });
+    let pool = match context.pool.build(inputs, stream.is_logged().then(|| Arc::clone(&stream))) {
+        Ok(pool) => Arc::new(pool),
+        Err(error) => return refuse(&error.to_string(), exit::FAILED),
+    };
+    place.clean(None);
+    let tree = match Tree::begin(place.clone()) {
+        Ok(tree) => tree,
+        Err(error) => return refuse(&error.message, exit::FAILED),
+    };
+    let words = Words {
+        job: "dataset",
+        one: "picture",
+        many: "pictures",
+        done: "read",
+        lines_are_results: false,
+        place: Some(names::show(&plan.output)),
+    };
+    let report = Reporter::new(context.style, words, Arc::clone(&stream));
+    let interrupts = &context.interrupts;
+    let writing = Arc::new(Mutex::new(()));
+    interrupts.set(Box::new(Running {
+        pool: Arc::clone(&pool),
+        bar: report.bar(),
+        place,
+        temporary: tree.temporary().to_owned(),
+        writing: Arc::clone(&writing),
+        silent: context.style.quiet,
+    }));
+    let mut run = Run { plan, sources: &sources, classes: &classes, stream: &stream, report, writing: &writing };
+    let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe));
+    if interrupts.aborting() {
+        interrupts.wait_for_exit();
+    }
+    let sandbox = pool.sandbox_report().map(|report| report.to_string());
+    let code = match run.close(ended, sandbox, interrupts, context) {
+        Ok(code) => code,
+        Err(error) => {
+            if let Some(bar) = run.report.bar() {
+                bar.finish();
+            }
+            pool.cancel_pending();
+            match error {
+                OutputError::Closed => exit::PIPE_CLOSED,
+                OutputError::Failed(error) => refuse(&output_failure(&error), exit::FAILED),
+            }
+        }
+    };
+    pool.shutdown();
+    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
+    interrupts.clear();
+    match stream.lost_log() {
+        Some(error) => refuse(&format!("cannot write to the log: {}; it ends too early", reason(&error)), exit::FAILED),
+        None => code,
+    }
+}
+
+/// Whether the set may go there: where nothing is or, if that was asked for, in place of another set.
+fn check(place: Place, plan: &DatasetPlan) -> Result<Place, String> {
+    if !place.is_taken() {
+        return Ok(place);
+    }
+    let shown = names::show(&plan.output);
+    if !plan.replace {
+        return Err(format!("{shown} is not empty; name another folder with -o, or say --replace to make it anew"));
+    }
+    let about = fs::read(place.path().join(ABOUT)).ok();
+    let about = about.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    if about.is_some_and(|about| about["made_by"] == MADE_BY) {
+        return Ok(place);
+    }
+    Err(format!("{shown} is no set that procpool has made, and so is not replaced; name another folder with -o"))
+}
+
+/// What the set depends on besides the inputs.
+fn options(plan: &DatasetPlan) -> Record {
+    Record::default()
+        .with("format", plan.format.name())
+        .with("recipe", json!(plan.recipe))
+        .with("dedup", json!(plan.alike))
+        .with("split", plan.splits.to_string())
+        .with("shard_size", plan.shard_size)
+}
+
+/// How a run has ended before its end.
+#[derive(Debug)]
+enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// Nothing can be written, or there is nothing to write.
+    Refused(String),
+    /// Standard output takes no more.
+    Report(OutputError),
+}
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Ended::Stopped
+    }
+}
+
+impl From<JobError> for Ended {
+    fn from(error: JobError) -> Self {
+        Ended::Refused(format!("{}; no set was made", error.message))
+    }
+}
+
+impl From<OutputError> for Ended {
+    fn from(error: OutputError) -> Self {
+        Ended::Report(error)
+    }
+}
+
+/// What there is to tell of a set.
+struct Set {
+    lines: Vec<String>,
+    record: Record,
+}
+
+struct Run<'a> {
+    plan: &'a DatasetPlan,
+    sources: &'a [Source],
+    classes: &'a [String],
+    stream: &'a Stream,
+    report: Reporter,
+    writing: &'a Mutex<()>,
+}
+
+impl Run<'_> {
+    fn all(&mut self, tree: Tree, mut feed: Feed<'_>) -> Result<Set, Ended> {
+        let root = tree.root().clone();
+        let setting = Setting {
+            root: &root,
+            splits: &self.plan.splits,
+            classes: self.classes,
+            encoding: self.plan.recipe.encoding,
+            shard_size: self.plan.shard_size,
+        };
+        let (plan, sources, classes, writing) = (self.plan, self.sources, self.classes, self.writing);
+        let mut merge = Merge::new(plan, sources, classes, plan.format.sink(setting));
+        let pending = Pending::begin(&Output::new(&root, Path::new(MANIFEST)))?;
+        let mut manifest = BufWriter::new(pending.file());
+        while let Some(Outcome { number, made, task }) = feed.next()? {
+            let told = {
+                let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                let told = merge.put(number, made)?;
+                let line = Record::default().with_path("source", &sources[number].path).and(told.record.clone()).line();
+                writeln!(manifest, "{line}").map_err(|error| pending.failure(&error))?;
+                told
+            };
+            self.tell(number, told, task)?;
+        }
+        let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if merge.len() == 0 {
+            return Err(Ended::Refused("no picture is left, so no set was made".into()));
+        }
+        merge.finish()?;
+        manifest.flush().map_err(|error| pending.failure(&error))?;
+        drop(manifest);
+        pending.keep()?;
+        let about =
+            Record::default().with("made_by", MADE_BY).and(merge.summary()).with("options", json!(options(plan)));
+        let text = serde_json::to_string_pretty(&about).unwrap_or_default() + "\n";
+        outputs::write(&Output::new(&root, Path::new(ABOUT)), text.as_bytes())?;
+        let set = Set { lines: lines(&merge, classes), record: merge.summary() };
+        drop(merge);
+        tree.keep(plan.replace)?;
+        Ok(set)
+    }
+
+    /// Reports what became of a picture.
+    fn tell(&mut self, number: usize, told: Told, task: crate::frame::stream::Task) -> Result<(), OutputError> {
+        let path = &self.sources[number].path;
+        let output = told.outcome.as_ref().ok().map(|below| self.plan.output.join(below));
+        let result = self.stream.is_logged().then(|| json!(told.record));
+        let outcome = match &told.outcome {
+            Err(Out::Failed(error)) => Err(error),
+            Ok(_) | Err(Out::Dropped(..)) => Ok(result),
+        };
+        let outputs: Vec<&Path> = output.iter().map(|output| output.as_path()).collect();
+        self.stream.tell(&Event::InputEnded { input: path, outputs: &outputs, outcome, task: &task });
+        let shown = names::show(path);
+        match (&told.outcome, output) {
+            (Err(Out::Failed(error)), _) => self.report.failed(path, error, None),
+            (Err(Out::Dropped(_, why)), _) => {
+                self.report.done(path, &format!("{shown} was left out: it {why}"), told.record)
+            }
+            (Ok(_), output) => {
+                let place = output.as_deref().map(names::show).unwrap_or_default();
+                self.report.done(path, &format!("{shown} is in {place}"), told.record)
+            }
+        }
+    }
+
+    /// Tells how it has ended, and returns the exit code.
+    fn close(
+        &mut self,
+        ended: Result<Set, Ended>,
+        sandbox: Option<String>,
+        interrupts: &Interrupts,
+        context: &Context,
+    ) -> Result<u8, OutputError> {
+        let record = Record::default().with("sandbox", sandbox);
+        match ended {
+            Ok(set) => {
+                for line in &set.lines {
+                    self.report.total(Some(line))?;
+                }
+                let output = Record::default().with_path("output", &self.plan.output);
+                self.report.finish(false, output.and(set.record).and(record))?;
+                Ok(if self.stream.state().failed() > 0 { exit::FAILED } else { exit::DONE })
+            }
+            Err(Ended::Stopped) if interrupts.stopping() => {
+                let (done, total) = self.stream.state().progress();
+                (done..total).for_each(|_| self.stream.tell(&Event::NotBegun));
+                self.report.finish(true, record)?;
+                if !context.style.quiet && !context.style.json {
+                    self.report.note("no set was made");
+                }
+                Ok(exit::INTERRUPTED)
+            }
+            Err(Ended::Stopped) => {
+                self.report.note("procpool: the pool has taken its work back; no set was made");
+                Ok(exit::FAILED)
+            }
+            Err(Ended::Refused(message)) => {
+                if let Some(bar) = self.report.bar() {
+                    bar.finish();
+                }
+                self.report.note(&format!("procpool: {message}"));
+                Ok(exit::FAILED)
+            }
+            Err(Ended::Report(error)) => Err(error),
+        }
+    }
+}
+
+/// What people are told of a set.
+fn lines(merge: &Merge<'_>, classes: &[String]) -> Vec<String> {
+    let of_splits: Vec<String> =
+        merge.of_splits().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    let classes = if classes.len() == 1 { "1 class".to_owned() } else { format!("{} classes", classes.len()) };
+    let pictures = if merge.len() == 1 { "1 picture".to_owned() } else { format!("{} pictures", merge.len()) };
+    let mut lines = vec![format!("{pictures} of {classes}: {}", of_splits.join(", "))];
+    if !merge.dropped().is_empty() {
+        let dropped: Vec<String> =
+            merge.dropped().iter().map(|(reason, count)| format!("{count} {}", reason.phrase())).collect();
+        lines.push(format!("left out: {}", dropped.join(", ")));
+    }
+    if let Some((mean, deviation)) = merge.training() {
+        let show = |figures: [f64; 3]| figures.map(|figure| format!("{figure:.4}")).join(" ");
+        lines.push(format!("mean {}, standard deviation {}", show(mean), show(deviation)));
+    }
+    lines
+}
+
+struct Running {
+    pool: Arc<Pool>,
+    bar: Option<Bar>,
+    place: Place,
+    /// The name of the set until it is whole.
+    temporary: String,
+    /// Held while something is written.
+    writing: Arc<Mutex<()>>,
+    silent: bool,
+}
+
+impl Interruptible for Running {
+    fn stop(&self) {
+        self.pool.cancel_pending();
+        if !self.silent {
+            note(self.bar.as_ref(), "stopping: no set will be made; Ctrl-C again ends at once");
+        }
+    }
+
+    fn pause(&self) {
+        // Threads are stopped with this process.
+        let _ = self.pool.pause();
+    }
+
+    fn resume(&self) {
+        self.pool.resume();
+    }
+
+    fn abort(&self) {
+        self.pool.shutdown_now();
+        if let Some(bar) = &self.bar {
+            bar.finish();
+        }
+        // A set that is getting its name gets it, and nothing is written any more before the exit.
+        std::mem::forget(self.writing.lock());
+        self.place.clean(Some(&self.temporary));
+    }
+}
