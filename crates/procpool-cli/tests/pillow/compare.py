@@ -55,7 +55,7 @@ def allowed(kind, blur):
 
 
 SRGB = ImageCms.createProfile("sRGB")
-# Samples of 5 and 6 bits are rounded where Pillow cuts; colours of AVIF are computed more exactly than with Pillow's integers.
+# Samples of 5 and 6 bits are rounded where Pillow cuts.
 DECODED = {"BMP 16 bit": 1}
 CONVERTED = {"profile, RGB": 1, "profile, RGBA": 1, "profile, L": 2, "profile, LA": 2, "profile, CMYK": 6}
 

@@ -264,25 +264,6 @@ def bmps(folder):
             yield "BMP run lengths", path
 
 
-def avifs(folder):
-    for size in SIZES:
-        name = f"{size[0]}x{size[1]}"
-        for sampling in ["4:4:4", "4:2:2", "4:2:0", "4:0:0"]:
-            path = folder / f"{name}-{sampling.replace(':', '')}.avif"
-            pattern(size, "RGB").save(path, quality=90, subsampling=sampling, speed=10)
-            yield "AVIF " + sampling, path
-        path = folder / f"{name}-limited.avif"
-        pattern(size, "RGB").save(path, quality=90, subsampling="4:4:4", range="limited", speed=10)
-        yield "AVIF limited range", path
-        path = folder / f"{name}-RGBA.avif"
-        pattern(size, "RGBA").save(path, quality=90, subsampling="4:4:4", speed=10)
-        yield "AVIF RGBA", path
-    for orientation in range(1, 9):
-        path = folder / f"orientation-{orientation}.avif"
-        pattern((300, 201), "RGB").save(path, exif=exif_with(orientation), subsampling="4:4:4", speed=10)
-        yield "AVIF orientation", path
-
-
 def with_profiles(folder):
     """Pictures with colour profiles, in each format that has them."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -312,5 +293,5 @@ def with_profiles(folder):
 
 def all_pictures(folder: Path):
     """Writes the pictures into a folder; yields their kinds and paths."""
-    for make in [jpegs, pngs, webps, gifs, tiffs, bmps, avifs, with_profiles]:
+    for make in [jpegs, pngs, webps, gifs, tiffs, bmps, with_profiles]:
         yield from make(folder)
