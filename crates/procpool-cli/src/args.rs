@@ -8,7 +8,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use encoding_rs::Encoding;
 
-use crate::frame::units::{Limit, bounds, bytes, colour, duration};
+use crate::frame::units::{Limit, bounds, bytes, colour, duration, pixels};
 use crate::jobs::logs::Wanted;
 use crate::jobs::logs::filter;
 use crate::jobs::logs::time::Bound;
@@ -58,7 +58,7 @@ Examples:
   procpool thumbs -r --log run.log --resume  what an earlier run has not done
 
 Of a folder, files ending in .jpg .jpeg .jpe .jfif .png .webp .gif .tif .tiff
-are taken, hidden ones not. A file that is named is always tried.
+.bmp .dib .avif are taken, hidden ones not. A file that is named is always tried.
 A thumbnail replaces an older one of the same name, but never an input.")]
 pub(crate) struct ThumbsArgs {
     #[command(flatten)]
@@ -127,11 +127,11 @@ pub(crate) struct PictureArgs {
     #[arg(long, value_name = "RADIUS", value_parser = blur_radius)]
     pub blur: Option<f32>,
 
-    /// Quality of JPEG and WebP thumbnails, 1 to 100
+    /// Quality of JPEG, WebP and AVIF thumbnails, 1 to 100
     #[arg(long, value_name = "N", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
 
-    /// File format of the thumbnails; the same as the picture's, but PNG for GIF and TIFF
+    /// File format of the thumbnails; the same as the picture's, but PNG for GIF, TIFF and BMP
     #[arg(long, value_enum, default_value_t = FormatArg::Same)]
     pub format: FormatArg,
 
@@ -142,6 +142,26 @@ pub(crate) struct PictureArgs {
     /// Keep the colours and the colour profile of each picture, instead of converting to sRGB
     #[arg(long)]
     pub keep_profile: bool,
+
+    /// Progressive JPEG: coarse at first, then finer
+    #[arg(long)]
+    pub progressive: bool,
+
+    /// Keep every pixel in WebP thumbnails, as PNG does anyhow; JPEG and AVIF cannot
+    #[arg(long)]
+    pub lossless: bool,
+
+    /// Keep animated GIF and WebP pictures moving: WebP thumbnails, of all their frames
+    #[arg(long)]
+    pub animated: bool,
+
+    /// Refuse pictures of more pixels, before memory is set aside for them; such as 500M
+    #[arg(long, value_name = "N", default_value = "500M", value_parser = pixels)]
+    pub max_pixels: u64,
+
+    /// Keep what can be read of damaged pictures, and say so
+    #[arg(long)]
+    pub lenient: bool,
 
     /// Decode JPEG files no larger than needed also for --blur and --fit: faster, half a level off on average, single
     /// pixels up to 10
@@ -199,6 +219,7 @@ pub(crate) enum FormatArg {
     Jpeg,
     Png,
     Webp,
+    Avif,
 }
 
 /// Count bytes, lines, words and characters of every file, as wc does

@@ -71,6 +71,7 @@ pub(crate) fn resolve(args: JobArgs) -> Result<Plan, String> {
 }
 
 fn thumbs(args: ThumbsArgs) -> Result<Plan, String> {
+    check(&args.picture)?;
     let place = match args.suffix {
         None => Place::Folder(args.output.unwrap_or_else(|| "thumbs".into())),
         Some(suffix) if is_suffix(&suffix) => Place::Suffix(suffix),
@@ -281,6 +282,17 @@ fn is_suffix(suffix: &OsStr) -> bool {
     !suffix.is_empty() && !suffix.as_bytes().contains(&b'/')
 }
 
+/// What no thumbnail could be made with.
+fn check(args: &PictureArgs) -> Result<(), String> {
+    if args.lossless && matches!(args.format, FormatArg::Jpeg | FormatArg::Avif) {
+        return Err("JPEG and AVIF always lose some detail; --lossless goes with --format webp or png".into());
+    }
+    if args.animated && !matches!(args.format, FormatArg::Same | FormatArg::Webp) {
+        return Err("--animated makes WebP thumbnails; leave out --format".into());
+    }
+    Ok(())
+}
+
 fn options(args: &PictureArgs) -> Options {
     Options {
         bounds: args.size[0],
@@ -297,18 +309,26 @@ fn options(args: &PictureArgs) -> Options {
         },
         fast: args.fast,
         filter: filter(args.filter),
-        background: args.background,
         blur: args.blur,
         quality: args.quality,
         format: match args.format {
+            // The name of a thumbnail is settled before anybody has looked whether its picture moves.
+            FormatArg::Same if args.animated => OutFormat::WebP,
             FormatArg::Same => OutFormat::Same,
             FormatArg::Jpeg => OutFormat::Jpeg,
             FormatArg::Png => OutFormat::Png,
             FormatArg::Webp => OutFormat::WebP,
+            FormatArg::Avif => OutFormat::Avif,
         },
         rotate: !args.no_rotate,
         verify: args.verify,
         keep_profile: args.keep_profile,
+        progressive: args.progressive,
+        lossless: args.lossless,
+        background: args.background,
+        animated: args.animated,
+        lenient: args.lenient,
+        max_pixels: args.max_pixels,
         ..Options::default()
     }
 }

@@ -42,7 +42,7 @@ fn each_broken_input_costs_one_line() {
             "empty.jpg: is empty",
             "huge.jpg: the picture has 65535 x 65535 = 4294836225 pixels, more than the limit of 500000000",
             "pipe.jpg: is a pipe, not a file",
-            "text.jpg: not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"plain te\"",
+            "text.jpg: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"plain te\"",
             "truncated.jpg: the JPEG picture is cut off: the file ends too early",
             "/dev/zero: is a device, not a file",
             "folder.jpg/none.jpg: there is no such file",

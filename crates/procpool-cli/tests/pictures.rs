@@ -1,78 +1,14 @@
 //! The picture pipeline from outside: hostile files, and what the outputs carry.
 
+#[path = "common/samples.rs"]
+mod samples;
+
 use std::io::Cursor;
 
 use procpool_cli::picture::{
     Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
 };
-
-/// A colour profile as far as this program looks at one: it says which colours it is for.
-fn profile(colours: &[u8; 4]) -> Vec<u8> {
-    let mut profile = vec![7; 321];
-    profile[16..20].copy_from_slice(colours);
-    profile
-}
-
-fn gradient(width: usize, height: usize, channels: usize) -> Vec<u8> {
-    (0..width * height * channels).map(|index| (index / channels % width * 255 / width) as u8).collect()
-}
-
-fn jpeg(width: usize, height: usize) -> Vec<u8> {
-    let pixels = gradient(width, height, 3);
-    libjpeg_turbo_rs::Encoder::new(&pixels, width, height, libjpeg_turbo_rs::PixelFormat::Rgb)
-        .icc_profile(&profile(b"RGB "))
-        .encode()
-        .expect("the encoder takes a gradient")
-}
-
-fn png(width: u32, height: u32, colour: png::ColorType, data: &[u8]) -> Vec<u8> {
-    let mut info = png::Info::with_size(width, height);
-    info.icc_profile = Some(profile(b"RGB ").into());
-    let mut out = Vec::new();
-    let mut encoder = png::Encoder::with_info(&mut out, info).expect("the header is valid");
-    encoder.set_color(colour);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().expect("memory takes all");
-    writer.write_image_data(data).expect("the data fits");
-    writer.finish().expect("memory takes all");
-    out
-}
-
-fn webp(width: usize, height: usize) -> Vec<u8> {
-    let pixels = gradient(width, height, 4);
-    webp::Encoder::from_rgba(&pixels, width as u32, height as u32).encode(80.0).to_vec()
-}
-
-fn gif(width: u16, height: u16) -> Vec<u8> {
-    let mut out = Vec::new();
-    let palette: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).collect();
-    let pixels = gradient(width.into(), height.into(), 1);
-    let frame = gif::Frame::from_indexed_pixels(width, height, pixels, None);
-    let mut encoder = gif::Encoder::new(&mut out, width, height, &palette).expect("memory takes all");
-    encoder.write_frame(&frame).expect("the frame fits");
-    drop(encoder);
-    out
-}
-
-fn tiff(width: u32, height: u32) -> Vec<u8> {
-    let mut out = Cursor::new(Vec::new());
-    let pixels = gradient(width as usize, height as usize, 3);
-    tiff::encoder::TiffEncoder::new(&mut out)
-        .expect("memory takes all")
-        .write_image::<tiff::encoder::colortype::RGB8>(width, height, &pixels)
-        .expect("the data fits");
-    out.into_inner()
-}
-
-fn pictures() -> [(Format, Vec<u8>); 5] {
-    [
-        (Format::Jpeg, jpeg(300, 200)),
-        (Format::Png, png(300, 200, png::ColorType::Rgb, &gradient(300, 200, 3))),
-        (Format::WebP, webp(300, 200)),
-        (Format::Gif, gif(300, 200)),
-        (Format::Tiff, tiff(300, 200)),
-    ]
-}
+use samples::{avif, bmp, gif, gradient, jpeg, moving, pictures, png, profile, tiff};
 
 fn refusal(input: &[u8]) -> PictureError {
     thumbnail(input, &Options::default()).expect_err("the input is not a picture")
@@ -81,9 +17,12 @@ fn refusal(input: &[u8]) -> PictureError {
 #[test]
 fn every_format_is_read_and_every_output_written() {
     for (format, content) in pictures() {
-        for (wanted, written) in
-            [(OutFormat::Jpeg, Format::Jpeg), (OutFormat::Png, Format::Png), (OutFormat::WebP, Format::WebP)]
-        {
+        for (wanted, written) in [
+            (OutFormat::Jpeg, Format::Jpeg),
+            (OutFormat::Png, Format::Png),
+            (OutFormat::WebP, Format::WebP),
+            (OutFormat::Avif, Format::Avif),
+        ] {
             let options = Options { format: wanted, ..Options::default() };
             let made = thumbnail(&content, &options).expect("the picture is whole");
             assert_eq!(made.source_format, format);
@@ -98,7 +37,7 @@ fn every_format_is_read_and_every_output_written() {
 
 #[test]
 fn the_same_format_is_kept_where_it_makes_sense() {
-    let expected = [Format::Jpeg, Format::Png, Format::WebP, Format::Png, Format::Png];
+    let expected = [Format::Jpeg, Format::Png, Format::WebP, Format::Png, Format::Png, Format::Png, Format::Avif];
     for ((_, content), expected) in pictures().into_iter().zip(expected) {
         let made = thumbnail(&content, &Options::default()).expect("the picture is whole");
         assert_eq!(made.format, expected);
@@ -148,7 +87,7 @@ fn what_is_not_a_picture_is_said_to_be_none() {
     assert_eq!(refusal(b"").to_string(), "the file is empty");
     assert_eq!(
         refusal(b"Dear diary,\n").to_string(),
-        "not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"Dear dia\""
+        "not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"Dear dia\""
     );
 }
 
@@ -206,6 +145,17 @@ fn header_bombs_are_refused_by_their_stated_size() {
     bomb[6..10].fill(0xFF);
     assert_eq!(refusal(&bomb), too_large(65_535));
 
+    let mut bomb = bmp(1, 1);
+    for side in bomb[18..26].chunks_exact_mut(4) {
+        side.copy_from_slice(&100_000u32.to_le_bytes());
+    }
+    assert_eq!(refusal(&bomb), too_large(100_000));
+
+    let mut bomb = avif(16, 16);
+    let size = bomb.windows(4).position(|window| window == b"ispe").expect("the file states its size");
+    bomb[size + 8..size + 16].fill(0x7F);
+    assert_eq!(refusal(&bomb), too_large(0x7F7F_7F7F));
+
     let mut bomb = tiff(1, 1);
     let directory = u32::from_le_bytes([bomb[4], bomb[5], bomb[6], bomb[7]]) as usize;
     for entry in bomb[directory + 2..].chunks_exact_mut(12).take(2) {
@@ -244,6 +194,109 @@ fn cmyk_in_resolutions_the_decoder_panics_at_is_refused() {
 }
 
 #[test]
+fn of_damaged_pictures_what_can_be_read_is_kept_if_asked_for() {
+    let lenient = Options { lenient: true, format: OutFormat::Png, ..Options::default() };
+    for (format, content) in pictures() {
+        let whole = thumbnail(&content, &lenient).expect("the picture is whole");
+        assert_eq!(whole.warning, None, "{format}");
+        let cut = &content[..content.len() * 3 / 4];
+        let strict = refusal(cut);
+        let kept = thumbnail(cut, &lenient);
+        match format {
+            // Nothing of these is a picture before all of it is there; the directory of TIFF is at its end.
+            Format::WebP | Format::Avif | Format::Tiff => assert_eq!(kept.map(|_| ()), Err(strict), "{format}"),
+            _ => {
+                let kept = kept.expect("much of it is there");
+                assert_eq!((kept.width, kept.height), (128, 85), "{format}");
+                assert_eq!(kept.warning, Some(format!("{strict}; the rest was kept")));
+            }
+        }
+    }
+    assert!(thumbnail(&jpeg(300, 200)[..700], &lenient).is_err(), "of a header nothing can be kept");
+}
+
+#[test]
+fn of_half_a_picture_the_half_that_is_there_is_right() {
+    let content = bmp(64, 64);
+    let options = Options { lenient: true, bounds: Bounds::square(64), ..Options::default() };
+    let whole = thumbnail_pixels(&content, &options).expect("the picture is whole");
+    // The rows are stored from the lowest up.
+    let half = thumbnail_pixels(&content[..54 + 64 * 3 * 32], &options).expect("half of it is there");
+    let (upper, lower) = half.data.split_at(64 * 3 * 32);
+    assert!(upper.iter().all(|&sample| sample == 0));
+    assert_eq!(lower, &whole.data[64 * 3 * 32..]);
+}
+
+#[test]
+fn animations_keep_moving_if_asked_for() {
+    let options = Options { format: OutFormat::WebP, lossless: true, animated: true, ..Options::default() };
+    let made = thumbnail(&moving(), &options).expect("the picture is whole");
+    assert_eq!((made.width, made.height, made.format), (40, 30, Format::WebP));
+    // The outcome is an animation as well.
+    for content in [made.bytes.clone(), thumbnail(&made.bytes, &options).expect("an animation").bytes] {
+        let mut decoder = image_webp::WebPDecoder::new(Cursor::new(&content)).expect("the output is valid");
+        assert_eq!((decoder.num_frames(), decoder.dimensions(), decoder.has_alpha()), (3, (40, 30), true));
+        let thrice = std::num::NonZeroU16::new(3).map(image_webp::LoopCount::Times);
+        assert_eq!(Some(decoder.loop_count()), thrice);
+        let mut canvas = vec![0; 40 * 30 * 4];
+        for (duration, top_left, bottom_right) in
+            [(70, [255, 0, 0], [255, 0, 0]), (80, [0, 255, 0], [255, 0, 0]), (90, [255, 0, 0], [0, 0, 255])]
+        {
+            assert_eq!(decoder.read_frame(&mut canvas).expect("a frame"), duration);
+            assert_eq!((&canvas[..3], &canvas[40 * 30 * 4 - 4..40 * 30 * 4 - 1]), (&top_left[..], &bottom_right[..]));
+        }
+    }
+    let small = Options { bounds: Bounds::square(20), ..options.clone() };
+    let made = thumbnail(&moving(), &small).expect("the picture is whole");
+    assert_eq!((made.width, made.height), (20, 15));
+    // The limit holds for all frames together.
+    let limited = Options { max_pixels: 40 * 30 * 2, ..options.clone() };
+    let message = "GIF with more than 2400 pixels in all its frames together is not supported";
+    assert_eq!(thumbnail(&moving(), &limited).map(|_| ()).map_err(|error| error.to_string()), Err(message.into()));
+    // One frame is no animation.
+    let still = thumbnail(&gif(300, 200), &options).expect("the picture is whole");
+    let decoder = image_webp::WebPDecoder::new(Cursor::new(&still.bytes)).expect("the output is valid");
+    assert!(!decoder.is_animated());
+}
+
+#[test]
+fn outputs_are_as_asked_for() {
+    let content = png(300, 200, png::ColorType::Rgb, &gradient(300, 200, 3));
+    let wanted = thumbnail_pixels(&content, &Options::default()).expect("the picture is whole");
+    let exact = Options { format: OutFormat::WebP, lossless: true, ..Options::default() };
+    let made = thumbnail(&content, &exact).expect("the picture is whole");
+    assert_eq!(thumbnail_pixels(&made.bytes, &exact), Ok(wanted), "lossless");
+    for format in [OutFormat::Jpeg, OutFormat::Avif] {
+        let refused = thumbnail(&content, &Options { format, lossless: true, ..Options::default() });
+        assert!(matches!(refused, Err(PictureError::Encode { .. })), "{format:?}");
+    }
+    let has_frame = |jpeg: &[u8], marker: u8| jpeg.windows(2).any(|window| window == [0xFF, marker]);
+    for (progressive, marker) in [(false, 0xC0), (true, 0xC2)] {
+        let options = Options { format: OutFormat::Jpeg, progressive, ..Options::default() };
+        let made = thumbnail(&content, &options).expect("the picture is whole");
+        assert!(has_frame(&made.bytes, marker));
+    }
+    let clear = png(40, 40, png::ColorType::Rgba, &[10, 20, 30, 0].repeat(1600));
+    let options = Options { format: OutFormat::Jpeg, background: Some([0, 0, 0]), ..Options::default() };
+    let made = thumbnail(&clear, &options).expect("the picture is whole");
+    let pixels = thumbnail_pixels(&made.bytes, &options).expect("the output is a picture");
+    assert_eq!(pixels.data, [0; 4800]);
+}
+
+#[test]
+fn avif_has_alpha_and_tiny_pictures_are_pictures() {
+    for (width, height) in [(1, 1), (3, 2), (1, 70), (17, 33)] {
+        let content = png(width, height, png::ColorType::Rgba, &[200, 100, 50, 128].repeat((width * height) as usize));
+        let options = Options { format: OutFormat::Avif, quality: 90, ..Options::default() };
+        let made = thumbnail(&content, &options).expect("the picture is whole");
+        let pixels = thumbnail_pixels(&made.bytes, &options).expect("the output is a picture");
+        assert_eq!((pixels.width, pixels.height, pixels.layout), (width, height, Layout::Rgba));
+        let close = |(found, wanted): (&u8, &u8)| found.abs_diff(*wanted) <= 6;
+        assert!(pixels.data.iter().zip([200, 100, 50, 128].iter().cycle()).all(close), "{:?}", &pixels.data[..4]);
+    }
+}
+
+#[test]
 fn damage_never_panics() {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let mut random = |bound: usize| {
@@ -253,8 +306,11 @@ fn damage_never_panics() {
         (state % bound as u64) as usize
     };
     let options = Options { max_pixels: 1_000_000, ..Options::default() };
-    for (_, content) in pictures() {
-        for _ in 0..400 {
+    let lenient = Options { lenient: true, animated: true, format: OutFormat::WebP, ..options.clone() };
+    let cases = std::env::var("FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(5);
+    let moving = [(Format::Gif, moving())];
+    for (_, content) in pictures().into_iter().chain(moving) {
+        for _ in 0..60 * cases {
             let mut damaged = content.clone();
             for _ in 0..=random(4) {
                 // Headers are small, and damage to them tells most.
@@ -264,6 +320,7 @@ fn damage_never_panics() {
             }
             // Some damage cannot be told from a picture; all that counts is to get here.
             let _ = thumbnail(&damaged, &options);
+            let _ = thumbnail(&damaged, &lenient);
         }
     }
 }

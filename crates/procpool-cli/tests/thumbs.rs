@@ -117,7 +117,7 @@ fn json_has_one_object_per_file_and_a_summary() {
     let records = ran.records();
     let done = json!({"input": "wren.jpg", "ok": true, "output": "thumbs/wren.jpg", "width": 160, "height": 90});
     assert_eq!(records[0], done);
-    let message = r#"not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with "plain te""#;
+    let message = r#"not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with "plain te""#;
     let failed = json!({"input": "text.jpg", "ok": false, "error": {"kind": "not-a-picture", "message": message}});
     assert_eq!(records[1], failed);
     let missing = json!({"kind": "not-found", "message": "there is no such file"});

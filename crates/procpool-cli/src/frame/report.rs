@@ -95,6 +95,13 @@ impl Reporter {
         }
     }
 
+    /// An input is done, but not as well as it should be.
+    pub(crate) fn warned(&self, path: &Path, warning: &str) {
+        if !self.style.json && !self.style.quiet {
+            self.note(&format!("{}: {warning}", names::show(path)));
+        }
+    }
+
     /// An input is as it was when an earlier run did it. Not news, but its line may be a result.
     pub(crate) fn unchanged(&mut self, path: &Path, line: &str, record: Record) -> Result<(), OutputError> {
         if self.style.json || self.words.lines_are_results {

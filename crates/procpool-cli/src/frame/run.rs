@@ -166,6 +166,11 @@ pub(crate) trait Job {
     /// The line for people about an input that is done, and the same for programs.
     fn done(&mut self, input: &Path, plan: &Self::Plan, done: &Self::Done) -> (String, Record);
 
+    /// What people should know about an input that is done all the same. (For programs it is in the record.)
+    fn warning(&self, _done: &Self::Done) -> Option<String> {
+        None
+    }
+
     /// The line that a failed input gets among the results, if it gets one.
     fn failed(&mut self, _input: &Path, _error: &JobError) -> Option<String> {
         None
@@ -318,6 +323,9 @@ where
             let Item { path, plan } = &items[told];
             reported = match (ended.remove(&told), plan) {
                 (Some(Ended::Done(done)), Ok(plan)) => {
+                    if let Some(warning) = job.warning(&done) {
+                        report.warned(path, &warning);
+                    }
                     let (line, record) = job.done(path, plan, &done);
                     report.done(path, &line, record)
                 }

@@ -143,6 +143,18 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     if per_second < 9.95 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
+/// A number of pixels, with k, M or G for thousands, millions and milliards.
+pub(crate) fn pixels(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
+        Some(b'G') => (&text[..text.len() - 1], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    count.filter(|&count| count > 0).ok_or_else(|| "write a number of pixels such as 50000000, 50M or 2G".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,5 +229,14 @@ mod tests {
         assert_eq!(show_clock(Duration::from_secs(7)), "0:07");
         assert_eq!(show_clock(Duration::from_secs(754)), "12:34");
         assert_eq!(show_clock(Duration::from_secs(3723)), "1:02:03");
+    }
+
+    #[test]
+    fn pixels_are_counted_in_decimal_units() {
+        assert_eq!(pixels("50M"), Ok(50_000_000));
+        assert_eq!(pixels("1"), Ok(1));
+        for wrong in ["", "0", "M", "-1", "1.5M", "99999999999G"] {
+            assert!(pixels(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -53,22 +53,27 @@ fn divide(colour: &mut u8, alpha: u8) {
     }
 }
 
-/// Lays the picture on white: grey and alpha become grey, RGBA becomes RGB.
-pub(super) fn flatten_on_white(pixels: &Pixels) -> Pixels {
-    let blend =
-        |colour: u8, alpha: u8| div255(u32::from(colour) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) as u8;
+/// Lays the picture on a colour: RGBA becomes RGB; grey and alpha become grey, or RGB where the colour is none of grey.
+pub(super) fn flatten(pixels: &Pixels, background: [u8; 3]) -> Pixels {
+    let blend = |colour: u8, alpha: u8, below: u8| {
+        div255(u32::from(colour) * u32::from(alpha) + u32::from(below) * (255 - u32::from(alpha))) as u8
+    };
+    let over = |colour: [u8; 3], alpha: u8| [0, 1, 2].map(|channel| blend(colour[channel], alpha, background[channel]));
     let (layout, data) = match pixels.layout {
         Layout::GrayAlpha => {
             let (pixels, _) = pixels.data.as_chunks::<2>();
-            let data = pixels.iter().map(|&[grey, alpha]| blend(grey, alpha));
-            (Layout::Gray, data.collect())
+            if background == [background[0]; 3] {
+                (Layout::Gray, pixels.iter().map(|&[grey, alpha]| blend(grey, alpha, background[0])).collect())
+            } else {
+                (Layout::Rgb, pixels.iter().flat_map(|&[grey, alpha]| over([grey; 3], alpha)).collect())
+            }
         }
         Layout::Rgba => {
             let (pixels, _) = pixels.data.as_chunks::<4>();
-            let data = pixels
-                .iter()
-                .flat_map(|&[red, green, blue, alpha]| [red, green, blue].map(|colour| blend(colour, alpha)));
-            (Layout::Rgb, data.collect())
+            (
+                Layout::Rgb,
+                pixels.iter().flat_map(|&[red, green, blue, alpha]| over([red, green, blue], alpha)).collect(),
+            )
         }
         layout => (layout, pixels.data.clone()),
     };
@@ -109,10 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn clear_pixels_become_white() {
+    fn clear_pixels_become_what_is_below() {
         let picture = Pixels { width: 3, height: 1, layout: Layout::GrayAlpha, data: vec![0, 0, 0, 255, 0, 128] };
-        let flat = flatten_on_white(&picture);
+        let flat = flatten(&picture, [255; 3]);
         assert_eq!((flat.layout, flat.data), (Layout::Gray, vec![255, 0, 127]));
+        let flat = flatten(&picture, [255, 100, 0]);
+        assert_eq!((flat.layout, flat.data), (Layout::Rgb, vec![255, 100, 0, 0, 0, 0, 127, 50, 0]));
     }
 
     #[test]

@@ -68,7 +68,11 @@ impl fmt::Display for PictureError {
         match self {
             Self::NotAPicture { begins } if begins.is_empty() => f.write_str("the file is empty"),
             Self::NotAPicture { begins } => {
-                write!(f, "not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"{}\"", begins.escape_ascii())
+                write!(
+                    f,
+                    "not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"{}\"",
+                    begins.escape_ascii()
+                )
             }
             Self::Truncated { format } => {
                 write!(f, "the {format} picture is cut off: the file ends too early")

@@ -17,6 +17,29 @@ pub enum Format {
     Gif,
     /// TIFF; of several pages the first.
     Tiff,
+    /// BMP, of Windows or OS/2.
+    Bmp,
+    /// AVIF; of an animation the still picture.
+    Avif,
+}
+
+/// Whether what follows the letters BM of a file is a header of a length that there is: two letters alone are also the
+/// beginning of a text.
+fn is_bmp(rest: &[u8]) -> bool {
+    matches!(rest.get(12..16), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
+}
+
+/// Whether a file says that it can be read as AVIF: its first box names the kinds of file that it is.
+fn is_avif(input: &[u8]) -> bool {
+    let Some((length, rest)) = input.split_first_chunk::<4>() else {
+        return false;
+    };
+    let brands =
+        usize::try_from(u32::from_be_bytes(*length)).ok().and_then(|length| input.get(8..length.min(input.len())));
+    rest.starts_with(b"ftyp")
+        && brands.is_some_and(|brands| {
+            brands.as_chunks::<4>().0.iter().take(64).any(|brand| matches!(brand, b"avif" | b"avis"))
+        })
 }
 
 impl Format {
@@ -31,6 +54,8 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            [b'B', b'M', rest @ ..] if is_bmp(rest) => Ok(Self::Bmp),
+            _ if is_avif(input) => Ok(Self::Avif),
             _ => Err(PictureError::NotAPicture { begins: input[..input.len().min(8)].to_vec() }),
         }
     }
@@ -43,6 +68,8 @@ impl Format {
             Self::WebP => "webp",
             Self::Gif => "gif",
             Self::Tiff => "tif",
+            Self::Bmp => "bmp",
+            Self::Avif => "avif",
         }
     }
 }
@@ -55,6 +82,8 @@ impl fmt::Display for Format {
             Self::WebP => "WebP",
             Self::Gif => "GIF",
             Self::Tiff => "TIFF",
+            Self::Bmp => "BMP",
+            Self::Avif => "AVIF",
         })
     }
 }
@@ -62,7 +91,7 @@ impl fmt::Display for Format {
 /// The format wanted for thumbnails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum OutFormat {
-    /// As the original: JPEG, PNG and WebP stay what they are. GIF and TIFF become PNG, because a
+    /// As the original: JPEG, PNG, WebP and AVIF stay what they are. GIF, TIFF and BMP become PNG, because a
     /// GIF would be cut to 256 colours and browsers do not show TIFF; PNG loses nothing.
     #[default]
     Same,
@@ -70,8 +99,10 @@ pub enum OutFormat {
     Jpeg,
     /// PNG.
     Png,
-    /// WebP, lossy. Transparency is kept.
+    /// WebP. Transparency is kept.
     WebP,
+    /// AVIF. Transparency is kept.
+    Avif,
 }
 
 impl OutFormat {
@@ -81,8 +112,9 @@ impl OutFormat {
             Self::Jpeg => Format::Jpeg,
             Self::Png => Format::Png,
             Self::WebP => Format::WebP,
+            Self::Avif => Format::Avif,
             Self::Same => match source {
-                Format::Gif | Format::Tiff => Format::Png,
+                Format::Gif | Format::Tiff | Format::Bmp => Format::Png,
                 other => other,
             },
         }

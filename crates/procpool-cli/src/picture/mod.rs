@@ -15,11 +15,12 @@
 //!   picture: a portrait stored lying on its side still fits.
 //! - Colours are converted to sRGB by the picture's ICC profile, so that they are right everywhere; or the profile is kept.
 //!   All other metadata (place, camera, comments) is dropped.
-//! - Transparency is laid on white where the output is JPEG.
+//! - Transparency is laid on white, or another colour, where the output is JPEG.
 //!
-//! A damaged or cut-off picture is an error, never half a thumbnail.
+//! A damaged or cut-off picture is an error, never half a thumbnail, unless [`Options::lenient`] asks for what can be read.
 
 mod alpha;
+mod animation;
 mod blur;
 mod convolve;
 mod decode;
@@ -98,6 +99,14 @@ pub struct Options {
     /// Whether colours stay as they are and the thumbnail gets the picture's colour profile, where it has one for its own
     /// colours, instead of being converted to sRGB.
     pub keep_profile: bool,
+    /// Whether JPEG output is progressive: coarse at first, then finer, and a little smaller.
+    pub progressive: bool,
+    /// Whether WebP output keeps every pixel. PNG does so anyhow; JPEG and AVIF cannot, which is an error.
+    pub lossless: bool,
+    /// Whether of an animated GIF or WebP all frames are made small, into an animated WebP, and not only the first.
+    pub animated: bool,
+    /// Whether of a damaged or cut-off picture what can be read is kept, with [`Thumbnail::warning`] saying so.
+    pub lenient: bool,
 }
 
 impl Default for Options {
@@ -116,6 +125,10 @@ impl Default for Options {
             fast: false,
             verify: false,
             keep_profile: false,
+            progressive: false,
+            lossless: false,
+            animated: false,
+            lenient: false,
         }
     }
 }
@@ -176,6 +189,8 @@ pub struct Thumbnail {
     pub source_size: (u32, u32),
     /// The format of the original.
     pub source_format: Format,
+    /// What was wrong with a picture of which something could be read all the same. Only if asked for.
+    pub warning: Option<String>,
 }
 
 /// Makes a thumbnail of the picture file whose content is `input`.
@@ -183,6 +198,9 @@ pub struct Thumbnail {
 /// # Errors
 /// See [`PictureError`]; the message leaves out the file's name, which is not known here.
 pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureError> {
+    if let Some(animation) = animation::thumbnail(input, options)? {
+        return Ok(animation);
+    }
     let made = make(input, options)?;
     encoded(made, options)
 }
@@ -195,6 +213,10 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
 /// # Errors
 /// As [`thumbnail`]; there are all of them or none.
 pub fn thumbnails(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Thumbnail>, PictureError> {
+    if options.animated {
+        let each = bounds.iter().map(|&bounds| thumbnail(input, &Options { bounds, ..options.clone() }));
+        return each.collect();
+    }
     make_all(input, options, bounds)?.into_iter().map(|made| encoded(made, options)).collect()
 }
 
@@ -219,12 +241,12 @@ pub fn preview(input: &[u8], options: &Options) -> Result<(Pixels, (u32, u32)), 
 /// # Errors
 /// [`PictureError::Encode`].
 pub fn encode_pixels(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec<u8>, PictureError> {
-    encode::encode(pixels, format, quality, None)
+    encode::encode(pixels, format, &Options { quality, ..Options::default() }, None)
 }
 
 fn encoded(made: Made, options: &Options) -> Result<Thumbnail, PictureError> {
     let format = options.format.resolve(made.source_format);
-    let bytes = encode::encode(&made.pixels, format, options.quality, made.icc.as_deref())?;
+    let bytes = encode::encode(&made.pixels, format, options, made.icc.as_deref())?;
     Ok(Thumbnail {
         bytes,
         format,
@@ -232,6 +254,7 @@ fn encoded(made: Made, options: &Options) -> Result<Thumbnail, PictureError> {
         height: made.pixels.height,
         source_size: made.source_size,
         source_format: made.source_format,
+        warning: made.warning,
     })
 }
 
@@ -245,6 +268,7 @@ struct Made {
     icc: Option<Vec<u8>>,
     source_size: (u32, u32),
     source_format: Format,
+    warning: Option<String>,
 }
 
 fn make(input: &[u8], options: &Options) -> Result<Made, PictureError> {
@@ -266,9 +290,21 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         // A blur works on the picture at full size, so it rules out scaled decoding; so does Pillow in the other ways to fit.
         shrink: (options.fast || options.blur.is_none() && options.fit == Fit::Inside).then_some(&shrink),
         verify: options.verify,
+        lenient: options.lenient,
+        keep_going: false,
     };
     let decoded = decode::decode(input, source_format, &request)?;
 
+    shrunk(decoded, source_format, options, bounds)
+}
+
+/// A decoded picture made small for each of the bounds, in its final colours and upright.
+fn shrunk(
+    decoded: decode::Decoded,
+    source_format: Format,
+    options: &Options,
+    bounds: &[Bounds],
+) -> Result<Vec<Made>, PictureError> {
     let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
     let full_size = decoded.full_size;
     let (width, height) = (f64::from(full_size.0), f64::from(full_size.1));
@@ -306,7 +342,8 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         }
         // The profile of a grey picture does not fit its coloured form.
         let icc = icc.filter(|_| pixels.layout == before);
-        Made { pixels, icc, source_size: orientation.turn_size(full_size), source_format }
+        let source_size = orientation.turn_size(full_size);
+        Made { pixels, icc, source_size, source_format, warning: decoded.warning.clone() }
     };
     let Some((&last, others)) = bounds.split_last() else { return Ok(Vec::new()) };
     let mut all = Vec::with_capacity(bounds.len());

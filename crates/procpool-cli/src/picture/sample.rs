@@ -56,7 +56,7 @@ pub fn sample(input: &[u8], options: &SampleOptions) -> Result<Sample, PictureEr
 
 /// Lays the picture on white, and makes three channels of one.
 fn rgb(pixels: Pixels) -> Pixels {
-    let flat = if pixels.layout.has_alpha() { alpha::flatten_on_white(&pixels) } else { pixels };
+    let flat = if pixels.layout.has_alpha() { alpha::flatten(&pixels, [255; 3]) } else { pixels };
     if flat.layout != Layout::Gray {
         return flat;
     }

@@ -1,6 +1,7 @@
 """Test pictures in every format that procpool reads, made with Pillow."""
 
 import random
+import struct
 from pathlib import Path
 
 from PIL import Image, ImageCms, TiffImagePlugin
@@ -187,6 +188,85 @@ def tiffs(folder):
         yield "TIFF orientation", path
 
 
+def bmp_file(size, bits, rows, header=40, compression=0, palette=b"", masks=b""):
+    """A BMP file of packed rows; a negative height says that they go down."""
+    width, height = size
+    kinds = "<IHHHH" if header == 12 else "<IiiHHIIiiII"
+    rest = () if header == 12 else (compression, len(rows), 2835, 2835, len(palette) // 4, 0)
+    head = struct.pack(kinds, header, width, height, 1, bits, *rest)
+    head += bytes(header - len(head)) + masks + palette
+    return struct.pack("<2sIHHI", b"BM", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
+
+
+def run_lengths(rows, bits):
+    """Indices in runs, as the format has them; every fifth run of bytes is written as it is."""
+    out = bytearray()
+    for row in rows:
+        x = 0
+        while x < len(row):
+            if x % 5 == 0 and len(row) - x >= 4:
+                part = row[x : x + 4]
+                if bits == 4:
+                    part = bytes(a << 4 | b for a, b in zip(part[::2], part[1::2], strict=True))
+                out += bytes([0, 4]) + part
+                x += 4
+            else:
+                length = next((n for n in range(1, min(255, len(row) - x)) if row[x + n] != row[x]), 1)
+                out += bytes([length, row[x] if bits == 8 else row[x] * 17])
+                x += length
+        out += bytes([0, 0])
+    return bytes(out) + bytes([0, 1])
+
+
+def bmps(folder):
+    for size in SIZES:
+        width, height = size
+        name = f"{width}x{height}"
+        for mode in ["1", "L", "P", "RGB", "RGBA"]:
+            picture = {
+                "1": lambda: pattern(size, "L").convert("1"),
+                "P": lambda: pattern(size, "RGB").quantize(200),
+            }.get(mode, lambda mode=mode: pattern(size, mode))()
+            path = folder / f"{name}-{mode}.bmp"
+            picture.save(path)
+            yield "BMP " + mode, path
+        colours = pattern(size, "RGB")
+        stride = (width * 3 + 3) // 4 * 4
+        down = b"".join(
+            colours.crop((0, y, width, y + 1)).tobytes("raw", "BGR").ljust(stride, b"\0") for y in range(height)
+        )
+        up = b"".join(down[y * stride : (y + 1) * stride] for y in reversed(range(height)))
+        for kind, content in {
+            "down": bmp_file((width, -height), 24, down),
+            "old": bmp_file(size, 24, up, header=12),
+            "os2": bmp_file(size, 24, up, header=64),
+        }.items():
+            path = folder / f"{name}-{kind}.bmp"
+            path.write_bytes(content)
+            yield "BMP headers", path
+        shorts = random.Random(name)
+        stride = (width * 2 + 3) // 4 * 4
+        deep = b"".join(shorts.randbytes(width * 2).ljust(stride, b"\0") for _ in range(height))
+        masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+        for kind, content in {
+            "555": bmp_file(size, 16, deep),
+            "565": bmp_file(size, 16, deep, compression=3, masks=masks),
+        }.items():
+            path = folder / f"{name}-{kind}.bmp"
+            path.write_bytes(content)
+            yield "BMP 16 bit", path
+        for bits in [4, 8]:
+            indices = pattern(size, "RGB").quantize(2**bits if bits == 4 else 200)
+            data = indices.tobytes()
+            rows = [data[y * width : (y + 1) * width] for y in reversed(range(height))]
+            palette = bytes(indices.getpalette("RGB")).ljust(3 * 2**bits, b"\0")
+            palette = b"".join(palette[at : at + 3][::-1] + b"\0" for at in range(0, len(palette), 3))
+            path = folder / f"{name}-runs{bits}.bmp"
+            compression = {8: 1, 4: 2}[bits]
+            path.write_bytes(bmp_file(size, bits, run_lengths(rows, bits), compression=compression, palette=palette))
+            yield "BMP run lengths", path
+
+
 def with_profiles(folder):
     """Pictures with colour profiles, in each format that has them."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -216,5 +296,5 @@ def with_profiles(folder):
 
 def all_pictures(folder: Path):
     """Writes the pictures into a folder; yields their kinds and paths."""
-    for make in [jpegs, pngs, webps, gifs, tiffs, with_profiles]:
+    for make in [jpegs, pngs, webps, gifs, tiffs, bmps, with_profiles]:
         yield from make(folder)

@@ -78,12 +78,15 @@ struct Made {
     bytes: Vec<u8>,
     width: u32,
     height: u32,
+    warning: Option<String>,
 }
 
 /// Thumbnails saved.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ThumbDone {
     sizes: Vec<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// Runs the job and returns the exit code.
@@ -135,7 +138,12 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
 fn thumb(task: ThumbTask) -> Result<ThumbMade, JobError> {
     let bytes = inputs::read_open(task.input.into_file(), MAX_INPUT)?;
     let made = picture::thumbnails(&bytes, &task.options, &task.sizes).map_err(|error| job_error(&error))?;
-    let made = made.into_iter().map(|made| Made { bytes: made.bytes, width: made.width, height: made.height });
+    let made = made.into_iter().map(|made| Made {
+        bytes: made.bytes,
+        width: made.width,
+        height: made.height,
+        warning: made.warning,
+    });
     Ok(ThumbMade(made.collect()))
 }
 
@@ -178,7 +186,9 @@ impl Job for Thumbs {
             return Err(JobError::new(Cause::Pool, "the worker made another number of thumbnails than it should"));
         }
         outputs::write_together(plan.outputs.iter().zip(made.iter().map(|made| made.bytes.as_slice())))?;
-        Ok(ThumbDone { sizes: made.iter().map(|made| (made.width, made.height)).collect() })
+        // It comes from a worker that a picture may have taken over.
+        let warning = made.iter().find_map(|made| made.warning.as_deref()).map(names::show_message);
+        Ok(ThumbDone { sizes: made.iter().map(|made| (made.width, made.height)).collect(), warning })
     }
 
     fn words(&self) -> Words {
@@ -204,11 +214,12 @@ impl Job for Thumbs {
             let (width, height) = done.sizes.get(number).copied().unwrap_or_default();
             Record::default().with("width", width).with("height", height)
         };
+        let warning = done.warning.clone();
         match plan.outputs.as_slice() {
             [one] => {
                 let path = one.path();
                 let line = format!("A thumbnail for {} was saved as {}", names::show(input), names::show(path));
-                (line, Record::default().with_path("output", path).and(output(0)))
+                (line, Record::default().with_path("output", path).and(output(0)).with_known("warning", warning))
             }
             several => {
                 let shown: Vec<String> = several.iter().map(|output| names::show(output.path())).collect();
@@ -218,7 +229,9 @@ impl Job for Thumbs {
                     list.map(|(number, one)| Record::default().with_path("path", one.path()).and(output(number)));
                 (
                     line,
-                    Record::default().with("outputs", list.map(|record| serde_json::json!(record)).collect::<Vec<_>>()),
+                    Record::default()
+                        .with("outputs", list.map(|record| serde_json::json!(record)).collect::<Vec<_>>())
+                        .with_known("warning", warning),
                 )
             }
         }
@@ -250,6 +263,10 @@ impl Job for Thumbs {
 
     fn total(&self) -> Option<(String, Record)> {
         self.overview.total()
+    }
+
+    fn warning(&self, done: &ThumbDone) -> Option<String> {
+        done.warning.clone()
     }
 
     fn cleanup(&self) -> Arc<dyn Fn() + Send + Sync> {

@@ -14,7 +14,8 @@ use crate::frame::units::bounds;
 use procpool_cli::picture::{Bounds, OutFormat};
 
 /// The endings of the files that are taken from folders, in lower case.
-pub(crate) const EXTENSIONS: &[&str] = &["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff"];
+pub(crate) const EXTENSIONS: &[&str] =
+    &["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "tif", "tiff", "bmp", "dib", "avif"];
 
 /// Where thumbnails go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +183,8 @@ fn settle(input: &Path, format: OutFormat) -> OutFormat {
     match (format, extension(input).as_deref()) {
         (OutFormat::Same, Some("jpg" | "jpeg" | "jpe" | "jfif")) => OutFormat::Jpeg,
         (OutFormat::Same, Some("webp")) => OutFormat::WebP,
-        (OutFormat::Same, Some("png" | "gif" | "tif" | "tiff")) => OutFormat::Png,
+        (OutFormat::Same, Some("avif")) => OutFormat::Avif,
+        (OutFormat::Same, Some("png" | "gif" | "tif" | "tiff" | "bmp" | "dib")) => OutFormat::Png,
         _ => format,
     }
 }
@@ -194,6 +196,7 @@ fn with_format(path: &Path, format: OutFormat) -> PathBuf {
         OutFormat::Jpeg => &["jpg", "jpeg", "jpe", "jfif"],
         OutFormat::Png => &["png"],
         OutFormat::WebP => &["webp"],
+        OutFormat::Avif => &["avif"],
     };
     if extension(path).is_some_and(|extension| fitting.contains(&extension.as_str())) {
         path.to_owned()

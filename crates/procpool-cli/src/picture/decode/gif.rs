@@ -2,19 +2,23 @@
 
 use std::num::NonZeroU64;
 
-use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
+use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, MemoryLimit, Repeat};
 
-use super::{Decoded, Request, damaged, io_error};
+use super::{Decoded, EachFrame, Request, damaged, io_error};
 use crate::picture::orient::Orientation;
 use crate::picture::{Format, Layout, PictureError, Pixels};
 
 const FORMAT: Format = Format::Gif;
 
-pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
+fn open<'a>(input: &'a [u8], request: &Request) -> Result<Decoder<&'a [u8]>, PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::new(request.max_pixels).unwrap_or(NonZeroU64::MIN)));
-    let mut decoder = options.read_info(input).map_err(explain)?;
+    options.read_info(input).map_err(explain)
+}
+
+pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
+    let mut decoder = open(input, request)?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
     let frame = decoder.next_frame_info().map_err(explain)?.ok_or(PictureError::Truncated { format: FORMAT })?;
     let (left, top) = (u32::from(frame.left), u32::from(frame.top));
@@ -30,7 +34,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let height = screen.1.max(top + frame_height);
     let count = request.check_size(width, height, FORMAT)?;
     let mut frame = vec![0; frame_width as usize * frame_height as usize];
-    decoder.read_into_buffer(&mut frame).map_err(explain)?;
+    request.complain(decoder.read_into_buffer(&mut frame).map_err(explain))?;
 
     let palette = local.as_deref().or(decoder.global_palette()).unwrap_or(&[]);
     let (layout, data) = match transparent {
@@ -51,6 +55,63 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let pixels = Pixels { width, height, layout, data };
     let icc = decoder.icc_profile().map(<[u8]>::to_vec);
     Ok(Decoded::whole(pixels, Orientation::UPRIGHT, icc))
+}
+
+/// Decodes all frames of an animation, each laid over what is left of those before it.
+pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Result<u16, PictureError> {
+    const CLEAR: [u8; 4] = [0; 4];
+    let mut decoder = open(input, request)?;
+    let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
+    let count = request.check_size(width, height, FORMAT)?;
+    let mut canvas = vec![CLEAR; count];
+    while let Some(frame) = decoder.next_frame_info().map_err(explain)? {
+        let frame = frame.clone();
+        let corner = (u32::from(frame.left), u32::from(frame.top));
+        request.check_size(corner.0 + u32::from(frame.width), corner.1 + u32::from(frame.height), FORMAT)?;
+        let mut indices = vec![0; usize::from(frame.width) * usize::from(frame.height)];
+        decoder.read_into_buffer(&mut indices).map_err(explain)?;
+        let palette = frame.palette.as_deref().or(decoder.global_palette()).unwrap_or(&[]);
+        let mut colours: Vec<_> =
+            colours(palette, |red, green, blue| [red, green, blue, 255]).into_iter().map(Some).collect();
+        if let Some(clear) = frame.transparent {
+            colours[usize::from(clear)] = None;
+        }
+        let before = (frame.dispose == DisposalMethod::Previous).then(|| canvas.clone());
+        let stride = usize::from(frame.width);
+        draw(&mut canvas, width, corner, stride, indices.iter().map(|&index| colours[usize::from(index)]));
+        let pixels = Pixels { width, height, layout: Layout::Rgba, data: canvas.as_flattened().to_vec() };
+        let icc = decoder.icc_profile().map(<[u8]>::to_vec);
+        each(Decoded::whole(pixels, Orientation::UPRIGHT, icc), u32::from(frame.delay) * 10)?;
+        match (frame.dispose, before) {
+            (_, Some(before)) => canvas = before,
+            (DisposalMethod::Background, _) => {
+                draw(&mut canvas, width, corner, stride, indices.iter().map(|_| Some(CLEAR)));
+            }
+            _ => {}
+        }
+    }
+    Ok(match decoder.repeat() {
+        Repeat::Infinite => 0,
+        Repeat::Finite(more) => more.saturating_add(1),
+    })
+}
+
+/// Draws what lies on the canvas of a frame's pixels, row by row; those that are `None` leave what is there.
+fn draw(
+    canvas: &mut [[u8; 4]],
+    width: u32,
+    (left, top): (u32, u32),
+    stride: usize,
+    mut pixels: impl Iterator<Item = Option<[u8; 4]>>,
+) {
+    for row in canvas.chunks_exact_mut(width as usize).skip(top as usize) {
+        let mut to = row.iter_mut().skip(left as usize);
+        for pixel in pixels.by_ref().take(stride) {
+            if let (Some(to), Some(colour)) = (to.next(), pixel) {
+                *to = colour;
+            }
+        }
+    }
 }
 
 /// All 256 colours; those the palette leaves out are black.

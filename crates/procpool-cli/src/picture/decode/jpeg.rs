@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
+use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, DecodeWarning, Decoder, JpegError, PixelFormat, ScalingFactor};
 use procpool_jpeg::Scale;
 
 use super::{Decoded, Request, damaged, fits};
@@ -30,7 +30,7 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
 /// The picture at a part of its size, if that is wanted and our own decoder takes it. What it refuses, the library is to
 /// judge, so that the verdict on a damaged picture does not depend on the size of the thumbnail.
 fn scaled(input: &[u8], request: &Request) -> Option<Decoded> {
-    if request.verify || request.shrink.is_none() {
+    if request.verify || request.keep_going || request.shrink.is_none() {
         return None;
     }
     let limits = procpool_jpeg::Limits { max_pixels: request.max_pixels, max_scans: MAX_SCANS };
@@ -79,8 +79,13 @@ fn complete(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
     // A profile with a missing part is worth less than none, but no reason to refuse the picture.
     let icc = decoder.icc_profile().ok().flatten();
     decoder.set_output_format(output);
+    decoder.set_lenient(request.keep_going);
     decoder.set_scale(ScalingFactor::try_new(1, shrink).map_err(explain)?);
     let image = decoder.decode_image().map_err(explain)?;
+    let nothing = |warning: &DecodeWarning| matches!(warning, DecodeWarning::TruncatedData { decoded_mcus: 0, .. });
+    if image.warnings.first().is_some_and(nothing) {
+        return Err(PictureError::Truncated { format: FORMAT });
+    }
 
     let pixels = Pixels { width: image.width as u32, height: image.height as u32, layout, data: image.data };
     Ok(finish(pixels, full_size, shrink, orientation, icc))
@@ -107,6 +112,7 @@ fn finish(
         extent: (f64::from(full_size.0) / f64::from(shrink), f64::from(full_size.1) / f64::from(shrink)),
         orientation,
         icc: icc.filter(|profile| fits(profile, layout)),
+        warning: None,
     }
 }
 

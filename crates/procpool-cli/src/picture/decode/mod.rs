@@ -1,5 +1,7 @@
 //! From a file's content to pixels.
 
+mod avif;
+mod bmp;
 mod gif;
 mod jpeg;
 mod png;
@@ -11,6 +13,7 @@ use super::profile::fits;
 use super::{Format, PictureError, Pixels};
 
 /// What is wanted of a decoder.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     /// Pictures of more pixels are refused before memory is set aside for them.
     pub(super) max_pixels: u64,
@@ -21,6 +24,10 @@ pub(super) struct Request<'a> {
     pub(super) shrink: Option<Shrink<'a>>,
     /// Whether parts of the file that make no difference to the shrunk picture are to be looked at.
     pub(super) verify: bool,
+    /// Whether damaged pictures are to be tried a second time, for what can be read of them.
+    pub(super) lenient: bool,
+    /// This is that second time: pixels that cannot be read stay as they are.
+    pub(super) keep_going: bool,
 }
 
 /// By how much a picture of this size, to be turned so, may be shrunk while it is decoded.
@@ -38,6 +45,8 @@ pub(super) struct Decoded {
     pub(super) orientation: Orientation,
     /// The colour profile, if it is for `pixels`.
     pub(super) icc: Option<Vec<u8>>,
+    /// What is wrong with it, if not all of it could be read.
+    pub(super) warning: Option<String>,
 }
 
 impl Decoded {
@@ -50,22 +59,60 @@ impl Decoded {
             full_size,
             extent: (f64::from(full_size.0), f64::from(full_size.1)),
             orientation,
+            warning: None,
         }
     }
 }
 
-/// Decodes a file's content.
+/// Decodes a file's content. If it is damaged and the request is lenient, what can be read of it is a picture too.
 pub(super) fn decode(input: &[u8], format: Format, request: &Request) -> Result<Decoded, PictureError> {
+    let error = match decode_once(input, format, request) {
+        Err(error @ (PictureError::Truncated { .. } | PictureError::Damaged { .. })) if request.lenient => error,
+        result => return result,
+    };
+    match decode_once(input, format, &Request { keep_going: true, ..*request }) {
+        Ok(decoded) if decoded.pixels.data.iter().any(|&sample| sample != 0) => {
+            Ok(Decoded { warning: Some(format!("{error}; the rest was kept")), ..decoded })
+        }
+        _ => Err(error),
+    }
+}
+
+fn decode_once(input: &[u8], format: Format, request: &Request) -> Result<Decoded, PictureError> {
     match format {
         Format::Jpeg => jpeg::decode(input, request),
         Format::Png => png::decode(input, request),
         Format::WebP => webp::decode(input, request),
         Format::Gif => gif::decode(input, request),
         Format::Tiff => tiff::decode(input, request),
+        Format::Bmp => bmp::decode(input, request),
+        Format::Avif => avif::decode(input, request),
+    }
+}
+
+/// What takes the frames of an animation: each as it is to be seen, and for how many milliseconds.
+pub(super) type EachFrame<'a> = &'a mut dyn FnMut(Decoded, u32) -> Result<(), PictureError>;
+
+/// Decodes all frames of an animation and returns how often it is shown, 0 for ever; `None` for formats without animations.
+pub(super) fn frames(
+    input: &[u8],
+    format: Format,
+    request: &Request,
+    each: EachFrame<'_>,
+) -> Result<Option<u16>, PictureError> {
+    match format {
+        Format::Gif => gif::frames(input, request, each).map(Some),
+        Format::WebP => webp::frames(input, request, each),
+        _ => Ok(None),
     }
 }
 
 impl Request<'_> {
+    /// The error of reading pixels, unless what was read before it is enough.
+    fn complain(&self, read: Result<(), PictureError>) -> Result<(), PictureError> {
+        if self.keep_going { Ok(()) } else { read }
+    }
+
     /// The number of pixels of a picture, if it may be decoded.
     fn check_size(&self, width: u32, height: u32, format: Format) -> Result<usize, PictureError> {
         if width == 0 || height == 0 {

@@ -40,10 +40,11 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
         .and_then(|extra| extra.first().copied());
     let layout = layout(colour, extra)?;
     let mut samples = DecodingResult::U8(Vec::new());
-    let planes = decoder.read_image_to_buffer(&mut samples).map_err(explain)?;
-    if planes.planes > 1 {
+    let read = decoder.read_image_to_buffer(&mut samples).map_err(explain);
+    if read.as_ref().is_ok_and(|layout| layout.planes > 1) {
         return Err(unsupported("separate colour planes"));
     }
+    request.complain(read.map(|_| ()))?;
     let samples = match samples {
         DecodingResult::U8(samples) => samples,
         // As libpng and Pillow do with deep colours: the upper 8 bits.

@@ -2,9 +2,9 @@
 
 use std::io::Cursor;
 
-use image_webp::{DecodingError, WebPDecoder};
+use image_webp::{DecodingError, LoopCount, WebPDecoder};
 
-use super::{Decoded, Request, damaged, io_error};
+use super::{Decoded, EachFrame, Request, damaged, io_error};
 use crate::picture::{Format, Layout, PictureError, Pixels, exif};
 
 const FORMAT: Format = Format::WebP;
@@ -28,6 +28,32 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let orientation = exif::orientation(exif.as_deref(), xmp.as_deref());
     let icc = decoder.icc_profile().ok().flatten();
     Ok(Decoded::whole(pixels, orientation, icc))
+}
+
+/// Decodes all frames of an animation; `None` if there is but one.
+pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Result<Option<u16>, PictureError> {
+    let mut decoder = WebPDecoder::new(Cursor::new(input)).map_err(explain)?;
+    decoder.set_memory_limit(MAX_SIDE_DATA);
+    let (width, height) = decoder.dimensions();
+    let count = request.check_size(width, height, FORMAT)?;
+    if !decoder.is_animated() {
+        return Ok(None);
+    }
+    let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
+    let orientation = exif::orientation(exif.as_deref(), xmp.as_deref());
+    let icc = decoder.icc_profile().ok().flatten();
+    let mut data = vec![0; count * layout.channels()];
+    for _ in 0..decoder.num_frames() {
+        let duration = decoder.read_frame(&mut data).map_err(explain)?;
+        let pixels = Pixels { width, height, layout, data: data.clone() };
+        each(Decoded::whole(pixels, orientation, icc.clone()), duration)?;
+    }
+    Ok(Some(match decoder.loop_count() {
+        LoopCount::Forever => 0,
+        LoopCount::Times(times) => times.get(),
+    }))
 }
 
 fn explain(error: DecodingError) -> PictureError {
