@@ -329,7 +329,6 @@ fn options(args: &PictureArgs) -> Options {
         animated: args.animated,
         lenient: args.lenient,
         max_pixels: args.max_pixels,
-        ..Options::default()
     }
 }
 
