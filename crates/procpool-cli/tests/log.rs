@@ -100,7 +100,7 @@ fn the_log_tells_everything_of_every_input() {
         assert!(picture[figure].as_u64().is_some_and(|value| value > 0), "{figure}: {picture}");
     }
     let text = end("text.jpg");
-    let message = r#"not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with "plain te""#;
+    let message = r#"not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with "plain te""#;
     assert_eq!(text["error"], json!({"kind": "not-a-picture", "blame": "task", "message": message}));
     assert!(text["run_ns"].is_u64() && text.get("outputs").is_none());
     let none = end("none.jpg");

@@ -37,7 +37,7 @@ fn run_with(place: &Place, change: impl FnOnce()) -> (Ran, Vec<String>) {
     let ran = running.finish();
     let mut failures: Vec<String> = ran.failures().into_iter().map(str::to_owned).collect();
     let first = failures.remove(0);
-    assert!(first.starts_with("in/0.jpg: not a JPEG, PNG, WebP, GIF or TIFF picture"), "{first}");
+    assert!(first.starts_with("in/0.jpg: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture"), "{first}");
     (ran, failures)
 }
 
@@ -114,7 +114,7 @@ fn an_input_that_is_replaced_by_a_link_during_the_run_is_an_input_like_others() 
         }
     });
     let expected = [
-        "in/sub/298.jpg: not a JPEG, PNG, WebP, GIF or TIFF picture: it begins with \"no pictu\"",
+        "in/sub/298.jpg: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"no pictu\"",
         "in/sub/299.jpg: is a folder, not a file",
     ];
     assert_eq!(failures, expected);
