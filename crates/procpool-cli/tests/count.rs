@@ -106,7 +106,8 @@ fn bench_prints_a_table() {
     assert_eq!((records.len(), &records[0]["bench"], &records[1]["bench"]), (3, &"count".into(), &"thumbnails".into()));
     let picture = place.write("text.jpg", "plain text");
     let ran = place.run(&["bench", "--tasks", "1", "--count-to", "1", "text.jpg"]);
-    let message = "procpool: text.jpg: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"plain te\"\n";
+    let message =
+        "procpool: text.jpg: not a JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF picture: it begins with \"plain te\"\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (1, message));
     assert!(fs::exists(picture).expect("look"));
 }

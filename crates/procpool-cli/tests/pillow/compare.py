@@ -49,7 +49,7 @@ def allowed(kind, blur):
 
 SRGB = ImageCms.createProfile("sRGB")
 # Samples of 5 and 6 bits are rounded where Pillow cuts.
-DECODED = {"BMP 16 bit": 1}
+DECODED = {"BMP 16 bit": 3}
 CONVERTED = {"profile, RGB": 1, "profile, RGBA": 1, "profile, L": 2, "profile, LA": 2, "profile, CMYK": 6}
 
 
