@@ -32,9 +32,15 @@ pub fn plain() -> Decoder {
     Decoder { ways: Ways { least: usize::MAX, ..Ways::default() }, ..Decoder::new() }
 }
 
+/// A decoder that uses threads for small pictures, too.
+#[must_use]
+pub fn threads(threads: usize) -> Decoder {
+    Decoder { ways: Ways { threads, threads_least: 0, ..Ways::default() }, ..Decoder::new() }
+}
+
 /// A decoder whose lanes are short and begin with the smallest pictures, at every scale, in so many threads.
 #[must_use]
 pub fn lanes(threads: usize) -> Decoder {
     let chunk = if threads > 1 { rounds::OVERLAP + 500 } else { MCU_BYTES + 300 };
-    Decoder { ways: Ways { threads, least: 0, part: 300, chunk, all_scales: true }, ..Decoder::new() }
+    Decoder { ways: Ways { threads, threads_least: 0, least: 0, part: 300, chunk, all_scales: true }, ..Decoder::new() }
 }

@@ -155,9 +155,11 @@ pub struct Picture {
 /// How sequential data is decoded, which makes no difference to what comes out.
 #[derive(Clone, Copy, Debug)]
 struct Ways {
-    /// In so many threads.
+    /// In so many threads,
     threads: usize,
-    /// Lanes find the blocks first, where so many bytes follow up to the next restart marker, or the end.
+    /// where so many bytes follow up to the next restart marker, or the end.
+    threads_least: usize,
+    /// Lanes find the blocks first, where so many bytes follow.
     least: usize,
     /// Each lane has so many bits, where there are several.
     part: usize,
@@ -171,18 +173,20 @@ impl Ways {
     /// The most that `chunk` may be.
     const MOST: usize = BUFFER - 2 * MCU_BYTES;
 
-    fn worth_it(&self, layout: &Layout, bytes: usize) -> bool {
-        bytes >= self.least && (self.threads > 1 || self.in_one_thread(layout))
+    /// Whether threads are worth it for so many bytes.
+    fn in_threads(&self, bytes: usize) -> bool {
+        self.threads > 1 && bytes >= self.threads_least
     }
 
-    fn in_one_thread(&self, layout: &Layout) -> bool {
-        layout.is_eighth() || self.all_scales
+    /// Whether lanes are worth it for so many bytes, in one thread.
+    fn in_lanes(&self, layout: &Layout, bytes: usize) -> bool {
+        bytes >= self.least && (layout.is_eighth() || self.all_scales)
     }
 }
 
 impl Default for Ways {
     fn default() -> Self {
-        Self { threads: 1, least: 8 << 10, part: 8 << 10, chunk: Self::MOST, all_scales: false }
+        Self { threads: 1, threads_least: 1 << 20, least: 8 << 10, part: 8 << 10, chunk: Self::MOST, all_scales: false }
     }
 }
 

@@ -71,10 +71,9 @@ fn decode_scan(
         // About so many in a segment.
         bytes = bytes * scan.restart / (grid.mcus.0 * grid.mcus.1).max(scan.restart);
     }
-    let worth_it = frame.ways.worth_it(frame.layout, bytes);
-    let route = worth_it.then(|| route(scan, &grid)).flatten();
-    let in_one_thread = frame.ways.in_one_thread(frame.layout);
-    let mut search = route.map(|route| Search { route, ways: frame.ways, in_one_thread, scratch });
+    let (in_threads, in_lanes) = (frame.ways.in_threads(bytes), frame.ways.in_lanes(frame.layout, bytes));
+    let route = if in_threads || in_lanes { route(scan, &grid) } else { None };
+    let mut search = route.map(|route| Search { route, ways: frame.ways, in_threads, in_lanes, scratch });
     // Where anything is wrong with blocks that were found first, what that is comes out in the plain way.
     if search.is_none() || segments.decode(search.as_mut()).is_err() {
         segments.decode(None)?;
@@ -98,8 +97,9 @@ fn route(scan: &Scan, grid: &Grid) -> Option<Route> {
 struct Search<'s> {
     route: Route,
     ways: &'s Ways,
-    /// Whether that is worth it in one thread.
-    in_one_thread: bool,
+    /// Whether threads do it; or else lanes in this one, if these are worth it.
+    in_threads: bool,
+    in_lanes: bool,
     scratch: &'s mut Scratch,
 }
 
@@ -127,7 +127,7 @@ impl Segments<'_, '_, '_, '_> {
         let bytes = self.feed.left_from(self.scan.data);
         self.feed.set_chunk(match &search {
             None => CHUNK,
-            Some(search) if search.ways.threads > 1 => rounds::chunk(search.ways, bytes),
+            Some(search) if search.in_threads => rounds::chunk(search.ways, bytes),
             Some(search) => search.ways.chunk,
         });
         self.feed.start(self.scan.data);
@@ -136,12 +136,11 @@ impl Segments<'_, '_, '_, '_> {
             let count = left.min(restarts.interval());
             let (bytes, whole) = self.feed.extent();
             match &mut search {
-                // With restart markers, segments are so short that threads would take longer to begin than to end.
-                Some(search) if search.ways.threads > 1 && !whole => {
+                Some(search) if search.in_threads && !whole => {
                     let Search { route, ways, scratch, .. } = &mut **search;
                     rounds::decode(self.feed, &mut self.parts, &mut scratch.windows, route, ways, &mut mcu, count)?;
                 }
-                Some(search) if search.in_one_thread && bytes >= search.ways.least => {
+                Some(search) if search.in_lanes && bytes >= search.ways.least => {
                     self.found(&mut mcu, count, search)?;
                 }
                 _ => self.plain(&mut mcu, count)?,

@@ -33,11 +33,9 @@ struct Decoders {
 
 impl Decoders {
     fn new() -> Self {
-        let mut two = Decoder::new();
-        two.set_threads(2);
         let others = vec![
             ("as it is", Decoder::new()),
-            ("two threads", two),
+            ("two threads", fuzz::threads(2)),
             ("short lanes", fuzz::lanes(1)),
             ("short lanes in three threads", fuzz::lanes(3)),
         ];
@@ -203,9 +201,7 @@ fn photographs_in_threads() {
     watched(|| {
         let mut decoders = Decoders::new();
         for threads in [4, 7] {
-            let mut decoder = Decoder::new();
-            decoder.set_threads(threads);
-            decoders.others.push(("more threads", decoder));
+            decoders.others.push(("more threads", fuzz::threads(threads)));
         }
         for name in ["casa-mila", "wren"] {
             let path = format!("{}/../../images/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
