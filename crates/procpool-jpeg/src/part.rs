@@ -1,5 +1,7 @@
 //! One channel of a sequential scan: each block becomes samples as soon as it has been read.
 
+use std::ops::Range;
+
 use crate::bits::{Bits, Buffer};
 use crate::block::{BadCode, RestTables, difference, difference_here, each_rest, skip_rest};
 use crate::huffman::{DC_BITS, Huffman, SKIP_BITS, Table};
@@ -64,16 +66,50 @@ impl<'t> Kind<'t> {
     }
 
     /// What all differences of blocks that begin there come to.
-    pub(crate) fn differences<'s>(
-        &self,
-        buffer: &Buffer,
-        mcus: impl Iterator<Item = &'s [u32]>,
-    ) -> Result<i16, BadCode> {
+    pub(crate) fn differences(&self, buffer: &Buffer, starts: Starts) -> Result<i16, BadCode> {
         let mut sum = 0i16;
-        for &start in mcus.flatten() {
+        for start in starts {
             sum = sum.wrapping_add(self.difference(buffer, start)?);
         }
         Ok(sum)
+    }
+}
+
+/// Where the blocks of a channel begin, of whole MCUs.
+#[derive(Clone)]
+pub(crate) struct Starts<'s> {
+    /// Those of all channels.
+    all: &'s [u32],
+    in_mcu: usize,
+    /// Blocks of an MCU that belong to the channel.
+    blocks: Range<usize>,
+    /// The next of those.
+    next: usize,
+}
+
+impl<'s> Starts<'s> {
+    /// Of MCUs of `in_mcu` blocks each, whose starts are given, those blocks.
+    pub(crate) fn new(all: &'s [u32], in_mcu: usize, blocks: Range<usize>) -> Self {
+        Self { all, in_mcu, next: blocks.start, blocks }
+    }
+
+    fn mcus(&self) -> usize {
+        self.all.len() / self.in_mcu
+    }
+}
+
+impl Iterator for Starts<'_> {
+    type Item = u32;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u32> {
+        let start = *self.all.get(self.next)?;
+        self.next += 1;
+        if self.next == self.blocks.end {
+            self.all = &self.all[self.in_mcu..];
+            self.next = self.blocks.start;
+        }
+        Some(start)
     }
 }
 
@@ -107,39 +143,32 @@ impl Part<'_, '_> {
     /// The blocks of this channel in an MCU, one after the other.
     #[inline(always)]
     pub(crate) fn mcu(&mut self, bits: Bits, buffer: &Buffer, mcu: Mcu) -> Result<Bits, BadCode> {
-        self.blocks::<false>(bits, buffer, &[], mcu)
+        self.blocks::<false>(bits, buffer, || Bits::NONE, mcu)
     }
 
-    /// The blocks of this channel in some MCUs, of which it is known where they begin.
-    pub(crate) fn known<'s>(
-        &mut self,
-        buffer: &Buffer,
-        mcus: impl Iterator<Item = &'s [u32]>,
-        mut mcu: Mcu,
-    ) -> Result<(), BadCode> {
+    /// The blocks of this channel from an MCU on, of which it is known where they begin.
+    pub(crate) fn known(&mut self, buffer: &Buffer, mut starts: Starts, mut mcu: Mcu) -> Result<(), BadCode> {
         if let Rest::One(_) = self.kind.rest {
-            return self.known_means(buffer, mcus, mcu);
+            return self.known_means(buffer, starts, mcu);
         }
-        for starts in mcus {
-            self.blocks::<true>(Bits::NONE, buffer, starts, mcu)?;
+        let mcus = starts.mcus();
+        let mut load = || starts.next().map_or(Bits::NONE, |start| Bits::at(start as usize, buffer));
+        // A block ends with a branch that cannot be foretold. What the next block begins with is loaded before that.
+        let mut ahead = load();
+        for _ in 0..mcus {
+            self.blocks::<true>(Bits::NONE, buffer, || std::mem::replace(&mut ahead, load()), mcu)?;
             mcu.step();
         }
         Ok(())
     }
 
-    fn known_means<'s>(
-        &mut self,
-        buffer: &Buffer,
-        mcus: impl Iterator<Item = &'s [u32]>,
-        mut mcu: Mcu,
-    ) -> Result<(), BadCode> {
+    fn known_means(&mut self, buffer: &Buffer, mut starts: Starts, mut mcu: Mcu) -> Result<(), BadCode> {
         let Kind { step, in_mcu: (across, down), blocks, .. } = *self.kind;
         let stride = blocks.stride();
         let mut last = self.last;
-        for starts in mcus {
-            let rows = self.plane[mcu.y * down * stride..].chunks_exact_mut(stride);
-            for (row, starts) in rows.zip(starts.chunks_exact(across)) {
-                for (sample, &start) in row[mcu.x * across..][..across].iter_mut().zip(starts) {
+        for _ in 0..starts.mcus() {
+            for row in self.plane[mcu.y * down * stride..].chunks_exact_mut(stride).take(down) {
+                for (sample, start) in row[mcu.x * across..][..across].iter_mut().zip(&mut starts) {
                     last = last.wrapping_add(self.kind.difference(buffer, start)?);
                     *sample = mean(i32::from(last) * step);
                 }
@@ -155,17 +184,16 @@ impl Part<'_, '_> {
         &mut self,
         mut bits: Bits,
         buffer: &Buffer,
-        starts: &[u32],
+        mut next: impl FnMut() -> Bits,
         Mcu { x, y, .. }: Mcu,
     ) -> Result<Bits, BadCode> {
         let kind = self.kind;
         let (across, down) = kind.in_mcu;
         let stride = kind.blocks.stride();
-        let mut starts = starts.iter();
         for row in y * down..(y + 1) * down {
             for column in x * across..(x + 1) * across {
                 if KNOWN {
-                    bits = starts.next().map_or(bits, |&start| Bits::at(start as usize, buffer));
+                    bits = next();
                 }
                 let difference;
                 (bits, difference) = self::difference(bits, buffer, kind.dc, kind.dc_code)?;

@@ -11,7 +11,7 @@ use std::thread;
 use crate::bits::{BUFFER, Buffer, Feed, MCU_BYTES};
 use crate::block::BadCode;
 use crate::lanes::Lanes;
-use crate::part::{Kind, Mcu, Part};
+use crate::part::{Kind, Mcu, Part, Starts};
 use crate::walk::Route;
 use crate::{Error, Ways, bits};
 
@@ -141,7 +141,7 @@ fn decode_rows(
         let mut sums = vec![0i16; kinds.len()];
         for piece in pieces(windows, route, band) {
             for ((sum, kind), blocks) in sums.iter_mut().zip(&kinds).zip(blocks(&kinds)) {
-                *sum = sum.wrapping_add(kind.differences(piece.buffer, piece.each(route, &blocks))?);
+                *sum = sum.wrapping_add(kind.differences(piece.buffer, piece.each(route, blocks))?);
             }
         }
         Ok(sums)
@@ -167,7 +167,7 @@ fn decode_rows(
     let done = in_threads(threads, tasks, |(band, mut parts, mut mcu)| {
         for piece in pieces(windows, route, band) {
             for (part, blocks) in parts.iter_mut().zip(blocks(&kinds)) {
-                part.known(piece.buffer, piece.each(route, &blocks), mcu)?;
+                part.known(piece.buffer, piece.each(route, blocks), mcu)?;
             }
             (0..piece.count(route)).for_each(|_| mcu.step());
         }
@@ -213,10 +213,10 @@ struct Piece<'w> {
     starts: &'w [u32],
 }
 
-impl Piece<'_> {
-    /// For each MCU, where some of its blocks begin.
-    fn each(&self, route: &Route, blocks: &Range<usize>) -> impl Iterator<Item = &[u32]> {
-        self.starts.chunks_exact(route.blocks()).map(|starts| &starts[blocks.clone()])
+impl<'w> Piece<'w> {
+    /// Where those blocks of each MCU begin.
+    fn each(&self, route: &Route, blocks: Range<usize>) -> Starts<'w> {
+        Starts::new(self.starts, route.blocks(), blocks)
     }
 
     fn count(&self, route: &Route) -> usize {

@@ -5,7 +5,7 @@ use crate::block::BadCode;
 use crate::lanes::Lanes;
 use crate::layout::{Grid, Layout};
 use crate::marker::{Channel, Parser, Scan};
-use crate::part::{Kind, Mcu, Part};
+use crate::part::{Kind, Mcu, Part, Starts};
 use crate::restart::Restarts;
 use crate::rounds::{self, Window};
 use crate::walk::Route;
@@ -183,8 +183,8 @@ impl Segments<'_, '_, '_, '_> {
             for part in &mut self.parts {
                 let blocks = first..first + part.kind.in_mcu();
                 first = blocks.end;
-                let mcus = starts.chunks_exact(in_mcu).take(found).map(|starts| &starts[blocks.clone()]);
-                part.known(buffer, mcus, *mcu).map_err(|BadCode| self.feed.invalid())?;
+                let starts = Starts::new(&starts[..found * in_mcu], in_mcu, blocks);
+                part.known(buffer, starts, *mcu).map_err(|BadCode| self.feed.invalid())?;
             }
             (0..found).for_each(|_| mcu.step());
             count -= found;
