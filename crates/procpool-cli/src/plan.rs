@@ -328,6 +328,8 @@ fn options(args: &PictureArgs) -> Options {
         background: args.background,
         animated: args.animated,
         lenient: args.lenient,
+        // How many are left over is known only with the inputs.
+        threads: 1,
         max_pixels: args.max_pixels,
     }
 }

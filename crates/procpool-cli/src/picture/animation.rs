@@ -23,6 +23,7 @@ pub(super) fn thumbnail(input: &[u8], options: &Options) -> Result<Option<Thumbn
         shrink: None,
         verify: options.verify,
         lenient: options.lenient,
+        threads: options.threads,
         keep_going: false,
     };
     let unsupported = |what: String| PictureError::Unsupported { format: source_format, what };

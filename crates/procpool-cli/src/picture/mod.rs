@@ -107,6 +107,8 @@ pub struct Options {
     pub animated: bool,
     /// Whether of a damaged or cut-off picture what can be read is kept, with [`Thumbnail::warning`] saying so.
     pub lenient: bool,
+    /// In so many threads a JPEG file may be decoded, if it is large and not progressive. It makes no difference to the pixels.
+    pub threads: usize,
 }
 
 impl Default for Options {
@@ -129,6 +131,7 @@ impl Default for Options {
             lossless: false,
             animated: false,
             lenient: false,
+            threads: 1,
         }
     }
 }
@@ -291,6 +294,7 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         shrink: (options.fast || options.blur.is_none() && options.fit == Fit::Inside).then_some(&shrink),
         verify: options.verify,
         lenient: options.lenient,
+        threads: options.threads,
         keep_going: false,
     };
     let decoded = decode::decode(input, source_format, &request)?;

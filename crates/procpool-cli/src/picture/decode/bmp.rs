@@ -105,7 +105,15 @@ mod tests {
     use super::*;
 
     fn request() -> Request<'static> {
-        Request { max_pixels: 100, rotate: true, shrink: None, verify: false, lenient: false, keep_going: false }
+        Request {
+            max_pixels: 100,
+            rotate: true,
+            shrink: None,
+            verify: false,
+            lenient: false,
+            threads: 1,
+            keep_going: false,
+        }
     }
 
     /// Two rows of two pixels of 24 bits under a header of this length; the lower row comes first.

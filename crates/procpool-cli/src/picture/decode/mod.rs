@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) verify: bool,
     /// Whether damaged pictures are to be tried a second time, for what can be read of them.
     pub(super) lenient: bool,
+    /// In so many threads it may be decoded.
+    pub(super) threads: usize,
     /// This is that second time: pixels that cannot be read stay as they are.
     pub(super) keep_going: bool,
 }
