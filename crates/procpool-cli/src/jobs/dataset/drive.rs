@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use procpool::Pool;
 use serde_json::json;
 
 use super::DatasetPlan;
@@ -15,17 +14,17 @@ use super::merge::{Merge, Told};
 use super::sinks::Setting;
 use super::sources::{self, Source};
 use super::why::Out;
-use crate::frame::bar::Bar;
 use crate::frame::exit;
-use crate::frame::failure::{JobError, reason};
+use crate::frame::failure::JobError;
 use crate::frame::inputs::{self, Search};
-use crate::frame::interrupt::{Interruptible, Interrupts};
+use crate::frame::interrupt::Interrupts;
 use crate::frame::log::LogFile;
 use crate::frame::names;
 use crate::frame::outputs::{self, Output, Pending};
 use crate::frame::record::Record;
-use crate::frame::report::{OutputError, Reporter, Words, note, output_failure};
+use crate::frame::report::{OutputError, Reporter, Words, note};
 use crate::frame::run::{Context, raise_descriptor_limit};
+use crate::frame::running::{Running, conclude};
 use crate::frame::stream::{Event, Stream};
 use crate::frame::tree::{Place, Tree};
 use crate::jobs::thumbs::is_picture_name;
@@ -82,47 +81,26 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
         one: "picture",
         many: "pictures",
         done: "read",
+        unchanged: "",
         lines_are_results: false,
         // Not so of a run that is stopped.
         place: None,
     };
     let report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
-    let writing = Arc::new(Mutex::new(()));
-    interrupts.set(Box::new(Running {
-        pool: Arc::clone(&pool),
-        bar: report.bar(),
-        place,
-        temporary: tree.temporary().to_owned(),
-        writing: Arc::clone(&writing),
-        silent: context.style.quiet,
-    }));
+    let temporary = tree.temporary().to_owned();
+    let clean = Arc::new(move || place.clean(Some(&temporary)));
+    let running = Running::new(&pool, (&report, context.style), "no set will be made", clean);
+    let writing = running.writing();
+    interrupts.set(Box::new(running));
     let mut run = Run { plan, sources: &sources, classes: &classes, stream: &stream, report, writing: &writing };
     let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe));
     if interrupts.aborting() {
         interrupts.wait_for_exit();
     }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
-    let code = match run.close(ended, sandbox, interrupts, context) {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(bar) = run.report.bar() {
-                bar.finish();
-            }
-            pool.cancel_pending();
-            match error {
-                OutputError::Closed => exit::PIPE_CLOSED,
-                OutputError::Failed(error) => refuse(&output_failure(&error), exit::FAILED),
-            }
-        }
-    };
-    pool.shutdown();
-    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
-    interrupts.clear();
-    match stream.lost_log() {
-        Some(error) => refuse(&format!("cannot write to the log: {}; it ends too early", reason(&error)), exit::FAILED),
-        None => code,
-    }
+    let ended = run.close(ended, sandbox, interrupts, context);
+    conclude(ended, &run.report, &pool, &stream, interrupts)
 }
 
 /// Whether the set may go there: where nothing is or, if that was asked for, in place of another set.
@@ -323,43 +301,4 @@ fn lines(merge: &Merge<'_>, classes: &[String], output: &Path) -> Vec<String> {
         lines.push(format!("mean {}, standard deviation {}", show(mean), show(deviation)));
     }
     lines
-}
-
-struct Running {
-    pool: Arc<Pool>,
-    bar: Option<Bar>,
-    place: Place,
-    /// The name of the set until it is whole.
-    temporary: String,
-    /// Held while something is written.
-    writing: Arc<Mutex<()>>,
-    silent: bool,
-}
-
-impl Interruptible for Running {
-    fn stop(&self) {
-        self.pool.cancel_pending();
-        if !self.silent {
-            note(self.bar.as_ref(), "stopping: no set will be made; Ctrl-C again ends at once");
-        }
-    }
-
-    fn pause(&self) {
-        // Threads are stopped with this process.
-        let _ = self.pool.pause();
-    }
-
-    fn resume(&self) {
-        self.pool.resume();
-    }
-
-    fn abort(&self) {
-        self.pool.shutdown_now();
-        if let Some(bar) = &self.bar {
-            bar.finish();
-        }
-        // A set that is getting its name gets it, and nothing is written any more before the exit.
-        std::mem::forget(self.writing.lock());
-        self.place.clean(Some(&self.temporary));
-    }
 }
