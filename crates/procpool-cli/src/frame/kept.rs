@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::failure::reason;
+use super::inputs::Stamp;
 use super::names;
 
 const JOURNAL: &str = "journal";
@@ -101,7 +102,7 @@ pub(crate) struct Kept {
 struct Head {
     procpool_unfinished: u32,
     version: String,
-    /// A checksum of the program: another build may write another output.
+    /// Which build of the program: another one may write another output.
     program: String,
     folder: String,
     job: String,
@@ -311,11 +312,15 @@ impl Head {
     }
 }
 
-/// A checksum of this program.
+/// A checksum of what tells this build from others: its size and time of change, and its beginning, where the linker has put its
+/// build id. All of it would take longer to read than a small table.
 fn program() -> io::Result<String> {
     let file = File::open("/proc/self/exe")?;
+    let stamp = Stamp::of(&file.metadata()?);
     let mut hash = Xxh3::new();
-    pieces(&file, 0, file.metadata()?.len(), |piece| {
+    hash.update(&stamp.size.to_le_bytes());
+    hash.update(&stamp.mtime_ns.to_le_bytes());
+    pieces(&file, 0, stamp.size.min(64 << 10), |piece| {
         hash.update(piece);
         Ok(())
     })?;
