@@ -259,6 +259,7 @@ fn dataset(args: DatasetArgs) -> Result<Plan, String> {
         },
         splits: choice.split,
         shard_size: choice.shard_size,
+        resume: args.resume,
     });
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), !args.sandbox.no_sandbox);

@@ -218,7 +218,7 @@ fn with_other_options_or_another_program_everything_is_read_again() {
     let expected = undisturbed(&place, "csv", &["--file-column", "file"]);
     kill_after(&place, "out.csv", &[], 60);
     let ran = place.run(&arguments("out.csv", &["--resume", "--file-column", "file"]));
-    let note = |why: &str| format!("procpool: what was kept cannot be used, since {why}; everything is read again");
+    let note = |why: &str| format!("procpool: what was kept cannot be used, since {why}; everything is done again");
     assert_eq!(ran.stderr.lines().next(), Some(note("the options of the result are others").as_str()));
     assert!(!ran.stderr.contains("taken over"), "{}", ran.stderr);
     assert_made(&place, "out.csv", &expected, "another option");
@@ -346,6 +346,9 @@ fn two_runs_do_not_make_the_same_output_and_a_device_is_none() {
     assert!(store(&place, "out.csv")[0].exists());
     assert_eq!(running.finish().code, 1);
     assert_made(&place, "out.csv", &expected, "two runs");
+    let message = "procpool: the files have a column id already; give --file-column another name";
+    assert_eq!(refused(&arguments("out.csv", &["--resume", "--file-column", "id"])), (2, message.into()));
+    assert!(!store(&place, "out.csv")[0].exists());
     let message = "procpool: /dev/null is a device, not a file; name another output with -o";
     assert_eq!(refused(&["table", "in", "-o", "/dev/null", "--format", "csv"]), (2, message.into()));
 }

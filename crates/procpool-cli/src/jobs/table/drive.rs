@@ -99,6 +99,11 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
     if interrupts.aborting() {
         interrupts.wait_for_exit();
     }
+    if let Err(Ended::Refused(..)) = ended
+        && let Some(keep) = run.keep.take_if(|keep| keep.has_no_groups())
+    {
+        keep.remove();
+    }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let ended = run.close(ended, sandbox);
     conclude(ended, &run.results.report, &pool, &stream, interrupts)

@@ -17,9 +17,9 @@ use super::feed::Input;
 use super::layout::Slice;
 use super::plan::{GroupMade, Held, PartMade, RowsMade, Spec};
 use super::sample::{Look, Seen};
-use crate::frame::failure::{Cause, reason};
+use crate::frame::failure::JobError;
 use crate::frame::inputs::Stamp;
-use crate::frame::kept::{Blob, Earlier, Kept, Key, key_of};
+use crate::frame::kept::{self, Blob, Kept, Key, key_of};
 use crate::frame::names;
 
 /// The store of a run, and what it has to say of it.
@@ -70,12 +70,8 @@ impl Keep {
             "row_group": plan.row_group,
         });
         let (kept, earlier) = Kept::open(&plan.output, "table", options)?;
-        let note = match earlier {
-            Earlier::Other(why) => Some(format!("what was kept cannot be used, since {why}; everything is read again")),
-            Earlier::Nothing | Earlier::Same => None,
-        };
         let groups = kept.count(GROUP);
-        Ok((Keep { kept, changed: Vec::new(), groups, full: false }, note))
+        Ok((Keep { kept, changed: Vec::new(), groups, full: false }, earlier.note()))
     }
 
     /// What was seen of a file that is as it was; what it is now is noted there.
@@ -195,6 +191,11 @@ impl Keep {
         self.kept.data()
     }
 
+    /// Whether there is no group in the store.
+    pub(crate) fn has_no_groups(&self) -> bool {
+        self.kept.count(GROUP) == 0
+    }
+
     /// Removes the store.
     pub(crate) fn remove(self) {
         self.kept.remove();
@@ -203,7 +204,7 @@ impl Keep {
     fn checked(&mut self, kept: io::Result<()>) -> Result<(), String> {
         kept.map_err(|error| {
             self.full = true;
-            format!("what is finished cannot be kept any more: {}; the run goes on without", reason(&error))
+            kept::lost(&error)
         })
     }
 }
@@ -225,9 +226,5 @@ fn place_in<T>(held: &Held<T>) -> Option<(u64, u64)> {
 
 /// Whether a part would end the same way if it was read again: it has given records, or the fault lies in what the file holds.
 fn is_final(part: &PartMade) -> bool {
-    let of_file = |cause| {
-        use Cause::{Damaged, Empty, NotUtf8, TooLarge, Unsupported};
-        matches!(cause, Damaged | Empty | NotUtf8 | TooLarge | Unsupported)
-    };
-    part.failed.as_ref().is_none_or(|error| of_file(error.cause))
+    part.failed.as_ref().is_none_or(JobError::is_of_file)
 }

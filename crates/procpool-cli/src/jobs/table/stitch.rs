@@ -88,6 +88,10 @@ pub(crate) struct Stitch<'a> {
     large: Option<Large>,
 }
 
+/// A task that is in the pool: the number of its first group; the slices of its groups, without those whose files could not be
+/// opened; and the file for what the worker cannot return at once.
+type Sent = (usize, Vec<Vec<Slice>>, Option<File>);
+
 /// A group of rows as it came, and what it may be kept as.
 struct Come<'a> {
     made: GroupMade,
@@ -127,9 +131,8 @@ impl<'a> Stitch<'a> {
         let tasks = layout::tasks(groups, chunk, |number| known[number]);
         // The next group whose turn it is.
         let mut next = 0;
-        // Of each task that is in the pool: the number of its first group; the slices of its groups, without those whose files
-        // could not be opened; and the file for what the worker cannot return at once.
-        type Sent = (usize, Vec<Vec<Slice>>, Option<File>);
+        // Without a file that could not be opened it is not the group that a later run looks for.
+        let key = |number: usize, slices: &[Slice]| keys[number].filter(|_| *slices == *groups[number].0);
         let sent: RefCell<VecDeque<Sent>> = RefCell::default();
         let no_scratch: RefCell<Option<JobError>> = RefCell::default();
         let refused: RefCell<Vec<(usize, JobError)>> = RefCell::default();
@@ -169,7 +172,7 @@ impl<'a> Stitch<'a> {
         loop {
             let made = outcomes.next();
             if interrupts.stopping() {
-                self.keep_rest(made.into_iter().chain(outcomes), &sent, (groups, &keys));
+                self.keep_rest(made.into_iter().chain(outcomes), &sent, key);
                 return Err(Ended::Stopped);
             }
             for (file, error) in refused.borrow_mut().drain(..) {
@@ -182,9 +185,8 @@ impl<'a> Stitch<'a> {
                 self.take_over(&groups[number].0, keys[number])?;
             }
             next = first + slices.len();
-            // Without a file that could not be opened it is not the group that a later run looks for.
-            let key = |(number, slices): (usize, &Vec<Slice>)| keys[number].filter(|_| *slices == groups[number].0);
-            let of_task: Vec<Option<Key>> = (first..).zip(&slices).map(key).collect();
+            let of_task: Vec<Option<Key>> =
+                (first..).zip(&slices).map(|(number, slices)| key(number, slices)).collect();
             match outcome(made) {
                 Ok(made) if fits(&made, &slices) => {
                     for ((made, slices), key) in made.into_iter().zip(&slices).zip(of_task) {
@@ -211,8 +213,8 @@ impl<'a> Stitch<'a> {
     fn keep_rest(
         &mut self,
         outcomes: impl Iterator<Item = procpool::Result<Result<Vec<GroupMade>, JobError>>>,
-        sent: &RefCell<VecDeque<(usize, Vec<Vec<Slice>>, Option<File>)>>,
-        (groups, keys): (&[(Vec<Slice>, u64)], &[Option<Key>]),
+        sent: &RefCell<VecDeque<Sent>>,
+        key: impl Fn(usize, &[Slice]) -> Option<Key>,
     ) {
         if self.keep.is_none() {
             return;
@@ -224,11 +226,9 @@ impl<'a> Stitch<'a> {
                 continue;
             }
             for (number, (made, slices)) in made.iter().zip(&slices).enumerate() {
-                let number = first + number;
                 // Whether a part of a file begins where it should is known only when those before it have ended.
-                let is_certain = slices.iter().all(|slice| slice.from == 0);
-                if is_certain && *slices == groups[number].0 {
-                    self.keep(keys[number], made, scratch.as_ref());
+                if slices.iter().all(|slice| slice.from == 0) {
+                    self.keep(key(first + number, slices), made, scratch.as_ref());
                 }
             }
         }

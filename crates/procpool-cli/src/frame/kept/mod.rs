@@ -9,32 +9,32 @@
 //! Nothing is ever changed: a later line of the same key counts in place of an earlier one.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use self::disk::ToDisk;
+use self::place::Place;
 use super::failure::reason;
 use super::inputs::Stamp;
 use super::names;
+
+mod disk;
+mod place;
 
 const JOURNAL: &str = "journal";
 const DATA: &str = "data";
 /// What a later version cannot be asked to read is a higher one.
 const VERSION: u32 = 1;
-/// How often what was kept is written to the disk.
-const PACE: Duration = Duration::from_secs(1);
 /// How much is copied or looked through at once, in bytes.
 const PIECE: u64 = 1 << 20;
 
@@ -80,6 +80,21 @@ pub(crate) enum Earlier {
     Other(&'static str),
 }
 
+impl Earlier {
+    /// What the user should know of it.
+    pub(crate) fn note(self) -> Option<String> {
+        match self {
+            Earlier::Other(why) => Some(format!("what was kept cannot be used, since {why}; everything is done again")),
+            Earlier::Nothing | Earlier::Same => None,
+        }
+    }
+}
+
+/// What the user should know when nothing can be kept any more.
+pub(crate) fn lost(error: &io::Error) -> String {
+    format!("what is finished cannot be kept any more: {}; the run goes on without", reason(error))
+}
+
 /// The store of a run.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -95,6 +110,7 @@ pub(crate) struct Kept {
     /// How many things there are of each kind.
     counts: HashMap<String, usize>,
     sync: ToDisk,
+    is_removed: bool,
 }
 
 /// The beginning of a journal: what must be the same for a run to go on from it.
@@ -188,7 +204,7 @@ impl Kept {
         // Opened again, so that the lock goes with this store and not with that thread.
         let folders = [place.parent.try_clone()?, place.folder.try_clone()?];
         let sync = ToDisk::start(folders, &data, place.open_file(JOURNAL)?)?;
-        let mut kept = Kept { place, journal, len, data, end, lines, counts, sync };
+        let mut kept = Kept { place, journal, len, data, end, lines, counts, sync, is_removed: false };
         if earlier != Earlier::Same {
             kept.write(&line_of(head)?)?;
         }
@@ -276,14 +292,34 @@ impl Kept {
         read.is_ok() && hash.digest() == blob.sum
     }
 
+    /// Bytes that were kept, if they are still what they were.
+    pub(crate) fn read(&self, blob: &Blob) -> Option<Vec<u8>> {
+        if blob.at.checked_add(blob.len).is_none_or(|end| end > self.end) {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(blob.len).ok()?];
+        self.data.read_exact_at(&mut bytes, blob.at).ok()?;
+        (xxh3_64(&bytes) == blob.sum).then_some(bytes)
+    }
+
     /// The file in which bytes are kept.
     pub(crate) fn data(&self) -> Arc<File> {
         Arc::clone(&self.data)
     }
 
     /// Removes it all: the output is there.
-    pub(crate) fn remove(self) {
-        self.place.remove();
+    pub(crate) fn remove(mut self) {
+        self.place.remove([DATA, JOURNAL]);
+        self.is_removed = true;
+    }
+}
+
+impl Drop for Kept {
+    /// A store in which nothing is kept goes with its run.
+    fn drop(&mut self) {
+        if self.lines.is_empty() && !self.is_removed {
+            self.place.remove([DATA, JOURNAL]);
+        }
     }
 }
 
@@ -293,7 +329,7 @@ pub(crate) fn forget(output: &Path) {
     let lock = |journal: File| rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive).map(|()| journal);
     let held = place.open_with(JOURNAL, OFlags::RDWR).ok().map(lock);
     if !matches!(held, Some(Err(_))) {
-        place.remove();
+        place.remove([DATA, JOURNAL]);
     }
 }
 
@@ -355,124 +391,10 @@ fn pieces(file: &File, at: u64, len: u64, mut each: impl FnMut(&[u8]) -> io::Res
     Ok(())
 }
 
-/// Where a store is: a folder that is named after the output and lies beside it. No link is followed to it.
-#[derive(Debug)]
-struct Place {
-    parent: OwnedFd,
-    name: OsString,
-    folder: OwnedFd,
-}
-
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-impl Place {
-    fn make(output: &Path) -> io::Result<Place> {
-        fs::create_dir_all(folder_of(output))?;
-        let parent = rustix::fs::open(folder_of(output), FOLDER, Mode::empty())?;
-        match rustix::fs::mkdirat(&parent, name_of(output), Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Self::find(output)
-    }
-
-    fn find(output: &Path) -> io::Result<Place> {
-        let parent = rustix::fs::open(folder_of(output), FOLDER, Mode::empty())?;
-        let name = name_of(output);
-        let folder = rustix::fs::openat(&parent, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
-        Ok(Place { parent, name, folder })
-    }
-
-    fn open_file(&self, name: &str) -> io::Result<File> {
-        self.open_with(name, OFlags::RDWR | OFlags::CREATE)
-    }
-
-    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.folder, name, flags, Mode::from_raw_mode(0o666))?);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("what lies there is no file of ours")) }
-    }
-
-    /// Removes the files and the folder; what else somebody has put there stays.
-    fn remove(&self) {
-        for name in [DATA, JOURNAL] {
-            let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
-        }
-        let _ = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
-    }
-}
-
-fn folder_of(output: &Path) -> &Path {
-    match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Hidden, so that no search for inputs finds it.
-fn name_of(output: &Path) -> OsString {
-    let mut name = OsString::from(".");
-    name.push(output.file_name().unwrap_or_default());
-    name.push(".unfinished");
-    name
-}
-
-/// The thread that has the files written to the disk.
-#[derive(Debug)]
-struct ToDisk(Arc<(Mutex<Wanted>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct Wanted {
-    more: bool,
-    over: bool,
-}
-
-impl ToDisk {
-    fn start(folders: [OwnedFd; 2], data: &Arc<File>, journal: File) -> io::Result<ToDisk> {
-        let shared = Arc::new((Mutex::new(Wanted::default()), Condvar::new()));
-        let (theirs, data) = (Arc::clone(&shared), Arc::clone(data));
-        let work = move || {
-            let (wanted, changed) = &*theirs;
-            // Once, so that the files are found again.
-            let mut folders = Some(folders);
-            loop {
-                let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                let waited = changed.wait_timeout_while(wanted, PACE, |wanted| !wanted.over);
-                (wanted, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                if wanted.over {
-                    return;
-                }
-                if !std::mem::take(&mut wanted.more) {
-                    continue;
-                }
-                drop(wanted);
-                // If the disk fails, whatever reads or writes next says so.
-                let _ = data.sync_data();
-                let _ = journal.sync_data();
-                for folder in folders.take().into_iter().flatten() {
-                    let _ = rustix::fs::fsync(folder.as_fd());
-                }
-            }
-        };
-        std::thread::Builder::new().name("keep".into()).spawn(work)?;
-        Ok(ToDisk(shared))
-    }
-
-    fn there_is_more(&self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).more = true;
-    }
-}
-
-impl Drop for ToDisk {
-    /// Nobody waits for the thread: it may be waiting for the disk.
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).over = true;
-        self.0.1.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn open(root: &Path, options: Value) -> (Kept, Earlier) {
@@ -481,6 +403,12 @@ mod tests {
 
     fn file(root: &Path, name: &str) -> std::path::PathBuf {
         root.join(".out.unfinished").join(name)
+    }
+
+    fn write(root: &Path, name: &str, bytes: &[u8]) {
+        let path = file(root, name);
+        fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        fs::write(path, bytes).expect("file");
     }
 
     /// Keeps the texts, each under its length.
@@ -534,8 +462,8 @@ mod tests {
         let journal = fs::read(file(root.path(), JOURNAL)).expect("journal");
         let ends: Vec<usize> = (0..journal.len()).filter(|&at| journal[at] == b'\n').map(|at| at + 1).collect();
         let after = |bytes: &[u8]| {
-            fs::write(file(root.path(), JOURNAL), bytes).expect("journal");
-            fs::write(file(root.path(), DATA), "abbccc").expect("data");
+            write(root.path(), JOURNAL, bytes);
+            write(root.path(), DATA, b"abbccc");
             texts(&open(root.path(), json!(1)).0)
         };
         for cut in 0..=journal.len() {
@@ -558,7 +486,7 @@ mod tests {
         keep(&mut kept, &["a", "bb", "ccc"]);
         drop(kept);
         for (data, expected) in [("abBccc", vec!["a", "ccc"]), ("abb", vec!["a", "bb"]), ("", vec![])] {
-            fs::write(file(root.path(), DATA), data).expect("data");
+            write(root.path(), DATA, data.as_bytes());
             assert_eq!(texts(&open(root.path(), json!(1)).0), expected, "{data}");
         }
     }
@@ -585,6 +513,10 @@ mod tests {
         let output = root.path().join("out");
         forget(&output);
         let (kept, _) = open(root.path(), json!(1));
+        drop(kept);
+        assert_eq!(fs::read_dir(root.path()).expect("folder").count(), 0, "nothing was kept");
+        let (mut kept, _) = open(root.path(), json!(1));
+        keep(&mut kept, &["a"]);
         forget(&output);
         assert!(file(root.path(), JOURNAL).exists());
         drop(kept);
