@@ -140,7 +140,8 @@ fn ctrl_c_keeps_what_is_finished_and_a_run_without_the_flag_clears_it_away() {
             running.stdout_line();
         }
         running.signal(Signal::INT);
-        let said = std::iter::repeat_with(|| running.stderr_line()).find(|line| line.starts_with("stopping"));
+        let mut lines = std::iter::repeat_with(|| running.stderr_line()).take_while(|line| !line.is_empty());
+        let said = lines.find(|line| line.starts_with("stopping"));
         let text = "stopping: what is finished is kept for another run with --resume; Ctrl-C again ends at once\n";
         assert_eq!(said.as_deref(), Some(text));
         assert_eq!(running.finish().code, 130);

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use common::{Place, Ran, Running, pid_of};
+use common::{Place, Ran, Running, pid_of, wait_until};
 use rustix::process::{Signal, kill_process};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -283,13 +283,16 @@ fn files_that_have_changed_are_read_again_and_the_others_are_not() {
 fn what_a_killed_worker_has_cost_is_read_by_the_next_run() {
     let place = Place::new();
     fill(&place);
-    let long = format!("id,note,price\n{}", "7,long,0.5\n".repeat(3_000_000));
+    let long = format!("id,note,price\n{}", "7,long,0.5\n".repeat(5_000_000));
     let path = place.write(name(0, "csv.gz"), gzip(&long));
     fs::remove_file(place.path(name(0, "csv"))).expect("remove");
     let options = ["--row-group", "1MiB", "--chunk", "1MiB", "--sample", "128", "-j", "1"];
     let args = |output| [&["table", "in", "-o", output], &options[..]].concat();
     assert_eq!(place.run(&args("undisturbed.csv")).code, 1);
     let mut running = place.start(&[&args("out.csv")[..], &["--resume"]].concat());
+    // Not while it is only looked at.
+    let [journal, _] = store(&place, "out.csv");
+    wait_until(|| fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"kind\":\"seen\"")));
     let worker = running.worker_reading(&path);
     kill_process(pid_of(worker), Signal::KILL).expect("kill");
     assert!(running.stderr_line().contains("was killed by SIGKILL"));
@@ -314,7 +317,8 @@ fn ctrl_c_keeps_what_is_finished_and_a_run_without_the_flag_clears_it_away() {
             running.stdout_line();
         }
         running.signal(Signal::INT);
-        let said = std::iter::repeat_with(|| running.stderr_line()).find(|line| line.starts_with("stopping"));
+        let mut lines = std::iter::repeat_with(|| running.stderr_line()).take_while(|line| !line.is_empty());
+        let said = lines.find(|line| line.starts_with("stopping"));
         let text = "stopping: what is finished is kept for another run with --resume; Ctrl-C again ends at once\n";
         assert_eq!(said.as_deref(), Some(text));
         assert_eq!(running.finish().code, 130);

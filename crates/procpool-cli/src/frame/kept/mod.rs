@@ -492,6 +492,26 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_written_is_not_kept() {
+        let root = tempfile::tempdir().expect("folder");
+        let (mut kept, _) = open(root.path(), json!(1));
+        keep(&mut kept, &["a"]);
+        let full = || fs::OpenOptions::new().read(true).write(true).open("/dev/full").expect("a full device");
+        let data = std::mem::replace(&mut kept.data, Arc::new(full()));
+        assert_eq!(kept.bytes(b"bb").map_err(|error| error.kind()), Err(io::ErrorKind::StorageFull));
+        kept.data = data;
+        let blob = kept.bytes(b"bb").expect("kept");
+        let journal = std::mem::replace(&mut kept.journal, full());
+        let noted = kept.put("text", [(2, json!(blob))]);
+        assert_eq!(noted.map_err(|error| error.kind()), Err(io::ErrorKind::StorageFull));
+        kept.journal = journal;
+        keep(&mut kept, &["ccc"]);
+        assert_eq!(texts(&kept), ["a", "ccc"]);
+        drop(kept);
+        assert_eq!(texts(&open(root.path(), json!(1)).0), ["a", "ccc"]);
+    }
+
+    #[test]
     fn another_version_or_build_is_told_from_other_options() {
         let head = |version: &str, program: &str, folder: &str| Head {
             procpool_unfinished: VERSION,
