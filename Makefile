@@ -30,8 +30,8 @@ bench: build
 # The jobs over many files beside the tools that people use for the same, those that are installed: minutes.
 bench-files: build
 	$(PYTHON) benches/files/run.py $(PROCPOOL) --document docs/BENCHMARKS.md
-	PYTHON=$(PYTHON) sh benches/table/run.sh
-	PYTHON=$(PYTHON) sh benches/dataset/run.sh
+	PYTHON=$(PYTHON) sh benches/table/run.sh --document docs/BENCHMARKS.md
+	PYTHON=$(PYTHON) sh benches/dataset/run.sh --document docs/BENCHMARKS.md
 
 # What more workers bring, to the pool and to the jobs; for a machine with many CPUs that is left alone: minutes.
 bench-scaling: build

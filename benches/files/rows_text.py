@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import Row, installed
+from turns import Row, command, installed
 
 LINES, SEED = 1_500_000, 1
 
@@ -13,7 +13,7 @@ def rows(place):
     script = Path(__file__).parent / "make_logs.py"
     log = place.made("access.log", [sys.executable, script, str(LINES), str(SEED)])
     packed = place.made("access.log.gz", ["gzip", "-c", log])
-    size = log.stat().st_size
+    size = log.stat().st_size / 1e6
     ours = [place.procpool]
     count = {
         "procpool count": [*ours, "count", log],
@@ -35,9 +35,13 @@ def rows(place):
         logs["goaccess"] = ["goaccess", log, *flags]
         piped = subprocess.list2cmdline(map(str, flags))
         gz["zcat, goaccess"] = f"zcat {packed} | goaccess - {piped}"
-    million = f"{LINES / 1e6:.1f} million lines, {size / 1e6:.0f} MB"
+
+    def row(work, programs, environment=None):
+        return Row(work, size, {name: command(words, environment) for name, words in programs.items()})
+
+    million = f"{LINES / 1e6:.1f} million lines, {size:.0f} MB"
     return [
-        Row(f"lines, words, characters of {million}", size, count, {"LC_ALL": "C.UTF-8"}),
-        Row(f"statistics of {million}", size, logs),
-        Row("the same, gzip", size, gz),
+        row(f"lines, words, characters of {million}", count, {"LC_ALL": "C.UTF-8"}),
+        row(f"statistics of {million}", logs),
+        row("the same, gzip", gz),
     ]

@@ -1,26 +1,19 @@
 """`procpool table` beside polars, DuckDB and Python, on the same files in the same run.
 
-The tools take turns, round after round, with two workers or threads each; the figures are medians. procpool is timed as a
-whole command; of the others only the work itself, without starting Python and importing. Wall-clock time is what counts on a
-quiet machine; CPU time (user and system, all processes) says more on a busy one. The outputs are checked to have as many rows.
+Each has two workers or threads. procpool is timed as a whole command; of the others only the work itself, without starting
+Python and importing. The outputs are checked to have as many rows.
 """
 
-import argparse
 import os
-import resource
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-CLDR = Path("/usr/share/unicode/cldr/common")
 HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent.parent))
+import turns  # noqa: E402
 
-
-def cpu():
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(use.ru_utime + use.ru_stime for use in usage)
+CLDR = Path("/usr/share/unicode/cldr/common")
 
 
 def names_of_a_file(path):
@@ -37,32 +30,33 @@ def names_of_a_file(path):
 
 
 def peer(tool, kind, inputs, output):
-    """Runs in a process of its own: does the work and prints wall-clock and CPU time and the number of rows."""
+    """Runs in a process of its own: does the work and tells how long it took."""
     if tool == "polars":
         import polars
 
         scan = polars.scan_csv if kind == "csv" else polars.scan_ndjson
-        wall, used = time.perf_counter(), cpu()
-        scan(f"{inputs}/*.{kind}").sink_parquet(output, compression="snappy")
+        turns.tell(lambda: scan(f"{inputs}/*.{kind}").sink_parquet(output, compression="snappy"))
     elif tool == "DuckDB":
         import duckdb
 
         connection = duckdb.connect()
         connection.execute("SET threads = 2")
         read = "read_csv" if kind == "csv" else "read_json"
-        wall, used = time.perf_counter(), cpu()
-        connection.execute(f"COPY (SELECT * FROM {read}('{inputs}/*.{kind}')) TO '{output}' (FORMAT parquet)")
+        copy = f"COPY (SELECT * FROM {read}('{inputs}/*.{kind}')) TO '{output}' (FORMAT parquet)"
+        turns.tell(lambda: connection.execute(copy))
     else:
         import csv
         from concurrent.futures import ProcessPoolExecutor
 
         files = sorted(Path(inputs).rglob("*.xml"))
-        wall, used = time.perf_counter(), cpu()
-        with ProcessPoolExecutor(2) as pool, open(output, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            for rows in pool.map(names_of_a_file, files, chunksize=8):
-                writer.writerows(rows)
-    print(time.perf_counter() - wall, cpu() - used)
+
+        def work():
+            with ProcessPoolExecutor(2) as pool, open(output, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                for rows in pool.map(names_of_a_file, files, chunksize=8):
+                    writer.writerows(rows)
+
+        turns.tell(work)
 
 
 def rows(output):
@@ -76,61 +70,55 @@ def rows(output):
     return pyarrow.parquet.read_metadata(output).num_rows
 
 
-def measure(program, tool, kind, inputs, folder, more, before=()):
+def row(arguments, kind, inputs, peers, more):
+    """What is done with the files of a kind, by whom."""
+    before = ["chrt", "--fifo", "1"] if arguments.real_time else []
     suffix = "csv" if kind == "xml" else "parquet"
-    output = folder / f"out-{tool}.{suffix}"
-    output.unlink(missing_ok=True)
-    if tool == "procpool":
-        wall, used = time.perf_counter(), cpu()
-        command = [*before, program, "table", f"{inputs}/**/*.{kind}", "-j", "2", "-q", "-o", output, *more]
-        subprocess.run(command, check=True)
-        figures = time.perf_counter() - wall, cpu() - used
-    else:
-        command = [*before, sys.executable, HERE, "--peer", tool, kind, inputs, output]
-        environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
-        ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        figures = tuple(map(float, ended.stdout.split()))
-    # Ours has a line of names.
-    return figures, rows(output) - (kind == "xml" and tool == "procpool")
+    counts = {}
+
+    def program(tool):
+        output = arguments.folder / f"out-{tool}.{suffix}"
+
+        def once():
+            output.unlink(missing_ok=True)
+            if tool == "procpool table":
+                pattern = f"{inputs}/**/*.{kind}"
+                options = ["-j", "2", "-q", "-o", output, *more]
+                taken = turns.command([*before, arguments.program, "table", pattern, *options])()
+            else:
+                words = [*before, sys.executable, HERE, "--peer", tool, kind, inputs, output]
+                taken = turns.told(words, {"POLARS_MAX_THREADS": "2"})
+            # Ours has a line of names.
+            counts[tool] = rows(output) - (kind == "xml" and tool == "procpool table")
+            if len(set(counts.values())) != 1:
+                sys.exit(f"the outputs have different numbers of rows: {counts}")
+            return taken
+
+        return once
+
+    files = list(Path(inputs).rglob(f"*.{kind}"))
+    size = sum(path.stat().st_size for path in files) / 1e6
+    tools = ["procpool table", *peers]
+    return turns.Row(f"{len(files)} {kind} files, {size:.0f} MB", size, {tool: program(tool) for tool in tools})
 
 
 def main():
     if len(sys.argv) > 1 and sys.argv[1] == "--peer":
         return peer(*sys.argv[2:])
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--program", type=Path, required=True)
+    parser = turns.arguments(__doc__)
+    parser.add_argument("--program", type=os.path.abspath, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="where make_inputs.py has put its files")
     parser.add_argument("--cldr", type=Path, default=CLDR, help="XML files: Debian's package unicode-cldr-core")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--real-time", action="store_true", help="before all other work of a busy machine; needs root")
     arguments = parser.parse_args()
-    before = ["chrt", "--fifo", "1"] if arguments.real_time else []
-    print(f"load average {os.getloadavg()[0]:.1f} before", flush=True)
-    print("| work | tool | wall clock, s | CPU time, s | times procpool's: wall clock, CPU |")
-    print("|---|---|---|---|---|")
     works = [(kind, arguments.folder / kind, ["polars", "DuckDB"], []) for kind in ["csv", "jsonl"]]
     if arguments.cldr.exists():
         picked = ["--record", "annotation", "--columns", "cp=@cp,type=@type,text=#text"]
         works.append(("xml", arguments.cldr, ["iterparse"], picked))
     else:
         print(f"SKIPPED: XML, since there is no {arguments.cldr} (Debian's package unicode-cldr-core)", file=sys.stderr)
-    for kind, inputs, peers, more in works:
-        files = [path for path in Path(inputs).rglob(f"*.{kind}")]
-        size = sum(path.stat().st_size for path in files) / 1e6
-        figures, counts = {}, {}
-        for _ in range(arguments.rounds):
-            for tool in ["procpool", *peers]:
-                found, counts[tool] = measure(arguments.program, tool, kind, inputs, arguments.folder, more, before)
-                figures.setdefault(tool, []).append(found)
-        if len(set(counts.values())) != 1:
-            sys.exit(f"the outputs have different numbers of rows: {counts}")
-        ours = None
-        for tool, found in figures.items():
-            wall, used = (statistics.median(values) for values in zip(*found))
-            ours = ours or (wall, used)
-            work = f"{len(files)} {kind} files, {size:.0f} MB, {counts[tool]} records"
-            print(f"| {work} | {tool} | {wall:.2f} | {used:.2f} | {wall / ours[0]:.1f}, {used / ours[1]:.1f} |", flush=True)
-    print(f"load average {os.getloadavg()[0]:.1f} after")
+    table = turns.table([row(arguments, *work) for work in works], arguments.rounds, "MB")
+    turns.publish(table, "bench-table", arguments.document)
 
 
 if __name__ == "__main__":

@@ -208,6 +208,7 @@ fn table(args: TableArgs) -> Result<Plan, String> {
         sample: records.sample,
         row_group: records.row_group,
         chunk: records.chunk,
+        resume: args.resume,
     });
     let pool = pool(&args.common, Limit::None, Limit::AtMost(2 << 30), !args.sandbox.no_sandbox);
     let log = args.log.map(|path| LogPlan { path, resume: false });
@@ -258,6 +259,7 @@ fn dataset(args: DatasetArgs) -> Result<Plan, String> {
         },
         splits: choice.split,
         shard_size: choice.shard_size,
+        resume: args.resume,
     });
     let (timeout, memory) = (Duration::from_secs(60), 2 << 30);
     let pool = pool(&args.common, Limit::AtMost(timeout), Limit::AtMost(memory), !args.sandbox.no_sandbox);

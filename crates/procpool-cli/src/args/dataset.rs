@@ -27,8 +27,14 @@ other pictures come or go. manifest.jsonl tells what became of each picture, and
 dataset.json has the classes, and the mean and standard deviation of each split.
 
 The set is the same whatever -j is, to the last byte. It is there whole or not at
-all: a run that is stopped or cannot write leaves nothing. There is no --resume,
-since what is a duplicate and what lies in which file depends on all pictures.")]
+all: a run that is stopped or cannot write leaves nothing.
+
+With --resume, given from the start, a run that is killed, stopped or loses its
+power leaves the pictures that it had made in the folder .OUTPUT.unfinished. The
+same command makes the others, and the set that one run would have made. The
+folder takes as much room as the set, and goes when that is there. With another
+size, fit, encoding or procpool all are made again. Without --resume nothing is
+kept.")]
 pub(crate) struct DatasetArgs {
     #[command(flatten)]
     pub inputs: DatasetInputArgs,
@@ -48,6 +54,11 @@ pub(crate) struct DatasetArgs {
     /// Replace a set that is there
     #[arg(long)]
     pub replace: bool,
+
+    /// Keep what is finished beside the output until the output is there, and take over what a run that was killed or
+    /// stopped has kept
+    #[arg(long)]
+    pub resume: bool,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,

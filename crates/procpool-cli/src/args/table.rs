@@ -21,7 +21,14 @@ does not fit is left out and recorded in OUTPUT.misfits.jsonl. A file that canno
 be read to its end, or is changed meanwhile, gives no records; the others are
 done. Memory is bounded whatever the size of a file, packed or not; a record may
 have 16 MiB. The output is there whole or not at all, and the same whatever -j
-and --chunk are.")]
+and --chunk are.
+
+With --resume, given from the start, a run that is killed, stopped or loses its
+power leaves what it had finished in the folder .OUTPUT.unfinished. The same
+command reads the rest, and what has changed since or failed with its worker;
+the output is that of one run. The folder takes as much room as the output, and
+goes when that is there. With other options or another procpool all is read
+again. Without --resume nothing is kept.")]
 pub(crate) struct TableArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
@@ -36,6 +43,11 @@ pub(crate) struct TableArgs {
 
     #[command(flatten)]
     pub records: RecordArgs,
+
+    /// Keep what is finished beside the output until the output is there, and take over what a run that was killed or
+    /// stopped has kept
+    #[arg(long)]
+    pub resume: bool,
 
     #[command(flatten)]
     pub common: CommonArgs,

@@ -115,6 +115,12 @@ impl JobError {
         JobError { cause, message: message.into(), blame: cause.blame() }
     }
 
+    /// Whether the fault lies in what the file holds, so that it would fail again.
+    pub(crate) fn is_of_file(&self) -> bool {
+        use Cause::{Damaged, Empty, NotAPicture, NotUtf8, TooLarge, Unsupported};
+        matches!(self.cause, Damaged | Empty | NotAPicture | NotUtf8 | TooLarge | Unsupported)
+    }
+
     /// Whose doing it was, for programs.
     pub(crate) fn blame_name(&self) -> &'static str {
         match self.blame {

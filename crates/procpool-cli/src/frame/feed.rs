@@ -239,7 +239,7 @@ mod tests {
         }
 
         fn words(&self) -> Words {
-            Words { job: "fours", one: "", many: "", done: "", lines_are_results: false, place: None }
+            Words { job: "fours", one: "", many: "", done: "", unchanged: "", lines_are_results: false, place: None }
         }
 
         fn options(&self) -> Record {

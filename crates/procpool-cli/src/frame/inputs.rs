@@ -253,7 +253,8 @@ fn missing(path: &Path, error: &io::Error) -> JobError {
     }
 }
 
-fn check_regular(metadata: &Metadata) -> Result<(), JobError> {
+/// The failure of what is no regular file.
+pub(crate) fn check_regular(metadata: &Metadata) -> Result<(), JobError> {
     let kind = metadata.file_type();
     let what = if kind.is_file() {
         return Ok(());

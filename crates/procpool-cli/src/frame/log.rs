@@ -90,7 +90,7 @@ impl LogFile {
         let line = match event {
             Event::Pool(event) => serde_json::to_string(&PoolLine { at, at_ns, event })?,
             // The figures at the end tell how many there were.
-            Event::NotBegun => return Ok(()),
+            Event::NotBegun | Event::Unchanged => return Ok(()),
             event => line(at, at_ns, event, state).line(),
         };
         self.file.write_all(format!("{line}\n").as_bytes())
@@ -170,7 +170,7 @@ fn line(at: String, at_ns: u64, event: &Event<'_>, state: &State) -> Record {
             record.and(of_task(task))
         }
         Event::RunEnded { interrupted } => begin("run_ended").and(state.record()).with("interrupted", *interrupted),
-        Event::NotBegun | Event::Pool(_) => begin("other"),
+        Event::NotBegun | Event::Unchanged | Event::Pool(_) => begin("other"),
     }
 }
 

@@ -240,6 +240,11 @@ impl Pending {
         unwritable(&self.target, error)
     }
 
+    /// Has it written to the disk.
+    pub(crate) fn sync(&self) -> Result<(), JobError> {
+        self.file.sync_all().map_err(|error| self.failure(&error))
+    }
+
     /// Gives it its name, in place of what may have it.
     pub(crate) fn keep(mut self) -> Result<(), JobError> {
         let kept = match self.temporary.take() {
@@ -390,6 +395,15 @@ fn lock(file: &File) -> io::Result<()> {
         Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Has the names in `folder` written to the disk.
+pub(crate) fn sync_names(folder: &Folder) -> Result<(), JobError> {
+    let synced = folder.open(false).and_then(|folder| Ok(rustix::fs::fsync(&folder)?));
+    synced.map_err(|error| {
+        let shown = names::show(or_here(&folder.root.path.join(&folder.root.rest).join(&folder.below))).to_string();
+        JobError::new(Cause::Unwritable, format!("cannot write {shown}: {}", reason(&error)))
+    })
 }
 
 /// Removes what killed runs left behind in `folder`.

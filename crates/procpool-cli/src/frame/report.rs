@@ -35,11 +35,16 @@ pub(crate) struct Words {
     pub many: &'static str,
     /// What was done with them: "made".
     pub done: &'static str,
+    /// What was done with those that an earlier run has done: "skipped: done before, says the log, and unchanged".
+    pub unchanged: &'static str,
     /// The line of each file is the result itself, not a notice that it was done: print it on terminals too.
     pub lines_are_results: bool,
     /// The folder where the outputs are.
     pub place: Option<String>,
 }
+
+/// Of jobs that go on from their log.
+pub(crate) const SAYS_THE_LOG: &str = "skipped: done before, says the log, and unchanged";
 
 /// Standard output took no more.
 #[derive(Debug)]
@@ -194,7 +199,7 @@ impl Reporter {
             lines.push(format!("{failed} failed: {}", causes.join(", ")));
         }
         if state.unchanged > 0 {
-            lines.push(format!("{} skipped: done before, says the log, and unchanged", state.unchanged));
+            lines.push(format!("{} {}", state.unchanged, self.words.unchanged));
         }
         if state.skipped > 0 {
             lines.push(format!("{} skipped: made by an earlier run", state.skipped));
@@ -250,7 +255,16 @@ mod tests {
 
     fn words() -> Words {
         let place = Some("thumbs".to_owned());
-        Words { job: "thumbs", one: "thumbnail", many: "thumbnails", done: "made", lines_are_results: false, place }
+        let unchanged = SAYS_THE_LOG;
+        Words {
+            job: "thumbs",
+            one: "thumbnail",
+            many: "thumbnails",
+            done: "made",
+            unchanged,
+            lines_are_results: false,
+            place,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use procpool::{Kind, Pool, Sandbox, SharedFile, TaskOptions};
@@ -12,18 +12,18 @@ use rustix::process::{Resource, Rlimit};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::bar::Bar;
 use super::exit;
 use super::failure::{Cause, JobError, reason};
 use super::feed::{Fed, Feed};
 use super::inputs::file_id;
-use super::interrupt::{Interruptible, Interrupts};
+use super::interrupt::Interrupts;
 use super::log::{LogFile, LogPlan};
 use super::names;
 use super::past::Past;
 use super::pieces::{Allowance, Assembly, Part, Piece};
 use super::record::Record;
-use super::report::{OutputError, Reporter, Style, Words, note, output_failure};
+use super::report::{OutputError, Reporter, Style, Words, note};
+use super::running::{Running, conclude};
 use super::stream::{Event, Stream, Task};
 
 /// The pool to run in.
@@ -262,25 +262,16 @@ where
     cleanup();
     let mut report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
-    let writing = Arc::new(Mutex::new(()));
-    let pause = Arc::new(Mutex::new(Pause::default()));
-    interrupts.set(Box::new(Running {
-        pool: Arc::clone(&pool),
-        bar: report.bar(),
-        cleanup: Arc::clone(&cleanup),
-        writing: Arc::clone(&writing),
-        pause: Arc::clone(&pause),
-        silent: context.style.quiet,
-    }));
+    let stopping = "what runs is finished first";
+    let running = Running::new(&pool, (&report, context.style), stopping, Arc::clone(&cleanup));
+    let (writing, pause_length) = (running.writing(), running.pause_length());
+    interrupts.set(Box::new(running));
     let done_before: Vec<usize> = ended.keys().copied().collect();
     let fed = RefCell::new(Fed::default());
     let stopping = || interrupts.stopping();
     let mut feed = Feed::<J>::new(&items, &done_before, &stopping, &stream, &fed);
-    let allowance = || Allowance {
-        timeout: context.pool.timeout,
-        cpu_time: context.pool.cpu_time,
-        pause: pause.lock().unwrap_or_else(PoisonError::into_inner).length,
-    };
+    let allowance =
+        || Allowance { timeout: context.pool.timeout, cpu_time: context.pool.cpu_time, pause: pause_length() };
     let keep = |index: usize, made: J::Made| match &items[index].plan {
         Ok(plan) => {
             let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -424,27 +415,13 @@ where
         }
     }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
-    let code = match reported.and_then(|()| finish(&job, &mut report, interrupts.stopping(), sandbox)) {
-        Ok(()) if interrupts.stopping() => exit::INTERRUPTED,
-        Ok(()) if stream.state().failed() > 0 || !is_whole => exit::FAILED,
-        Ok(()) => exit::DONE,
-        Err(error) => {
-            if let Some(bar) = report.bar() {
-                bar.finish();
-            }
-            pool.cancel_pending();
-            match error {
-                OutputError::Closed => exit::PIPE_CLOSED,
-                OutputError::Failed(error) => {
-                    note(None, &output_failure(&error));
-                    exit::FAILED
-                }
-            }
-        }
-    };
-    pool.shutdown();
-    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
-    interrupts.clear();
+    let ended = reported.and_then(|()| finish(&job, &mut report, interrupts.stopping(), sandbox));
+    let code = ended.map(|()| match () {
+        () if interrupts.stopping() => exit::INTERRUPTED,
+        () if stream.state().failed() > 0 || !is_whole => exit::FAILED,
+        () => exit::DONE,
+    });
+    let code = conclude(code, &report, &pool, &stream, interrupts);
     cleanup();
     code
 }
@@ -538,54 +515,4 @@ fn finish<J: Job>(
     let (line, extra) = job.total().unzip();
     report.total(line.as_deref())?;
     report.finish(interrupted, extra.unwrap_or_default().with("sandbox", sandbox))
-}
-
-struct Running {
-    pool: Arc<Pool>,
-    bar: Option<Bar>,
-    cleanup: Arc<dyn Fn() + Send + Sync>,
-    /// Held while an output is written.
-    writing: Arc<Mutex<()>>,
-    pause: Arc<Mutex<Pause>>,
-    silent: bool,
-}
-
-/// When the workers were stopped last, and for how long.
-#[derive(Default)]
-struct Pause {
-    since: Option<Instant>,
-    length: Duration,
-}
-
-impl Interruptible for Running {
-    fn stop(&self) {
-        // Before it is said, so that it is true when it is read.
-        self.pool.cancel_pending();
-        if !self.silent {
-            note(self.bar.as_ref(), "stopping: what runs is finished first; Ctrl-C again ends at once");
-        }
-    }
-
-    fn pause(&self) {
-        // Threads are stopped with this process.
-        let _ = self.pool.pause();
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner).since = Some(Instant::now());
-    }
-
-    fn resume(&self) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        pause.length = pause.since.take().map_or(pause.length, |since| since.elapsed());
-        drop(pause);
-        self.pool.resume();
-    }
-
-    fn abort(&self) {
-        self.pool.shutdown_now();
-        if let Some(bar) = &self.bar {
-            bar.finish();
-        }
-        // Lets the write in progress come to its end, and no other begin before the exit: what is cleaned stays clean.
-        std::mem::forget(self.writing.lock());
-        (self.cleanup)();
-    }
 }

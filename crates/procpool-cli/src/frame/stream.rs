@@ -54,6 +54,8 @@ pub(crate) enum Event<'a> {
         /// How it was worked on; all empty if it was not.
         task: &'a Task,
     },
+    /// An input need not be done, since it is in what an earlier run has kept.
+    Unchanged,
     /// An input was not begun, because the run was stopped.
     NotBegun,
     /// It ends. The last, unless the process is ended.
@@ -93,7 +95,7 @@ pub(crate) struct State {
     pub inputs: u64,
     /// Others that were passed over because an earlier run made them.
     pub skipped: u64,
-    /// Inputs that need not be done, since the log says that they are.
+    /// Inputs that need not be done, since an earlier run has done them.
     pub unchanged: u64,
     /// Inputs that were done in this run.
     pub done: u64,
@@ -114,6 +116,7 @@ impl State {
             }
             Event::InputEnded { outcome: Ok(_), .. } => self.done += 1,
             Event::InputEnded { outcome: Err(error), .. } => *self.causes.entry(error.cause).or_default() += 1,
+            Event::Unchanged => self.unchanged += 1,
             Event::NotBegun => self.not_begun += 1,
             Event::Pool(_) | Event::InputBegun { .. } | Event::RunEnded { .. } => {}
         }

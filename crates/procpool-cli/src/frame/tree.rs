@@ -82,6 +82,11 @@ impl Place {
         &self.path
     }
 
+    /// Has everything in the file system of the folder written to the disk.
+    pub(crate) fn sync(&self) -> Result<(), JobError> {
+        rustix::fs::syncfs(&*self.folder).map_err(|error| unwritable(&self.path, &error.into()))
+    }
+
     /// Removes what killed runs have left, and what this one has.
     pub(crate) fn clean(&self, own: Option<&str>) {
         let Ok(entries) = Dir::read_from(&*self.folder) else { return };
@@ -131,6 +136,11 @@ impl Tree {
             let root = Root::new(&place.parent.join(&temporary));
             return Ok(Tree { root, temporary, _lock: lock, place, is_kept: false });
         }
+    }
+
+    /// Where it will be.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Where its outputs go.

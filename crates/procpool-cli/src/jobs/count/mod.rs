@@ -18,7 +18,7 @@ use crate::frame::names;
 use crate::frame::pieces::Piece;
 use crate::frame::reader::{Packing, TextPlan, without_packing};
 use crate::frame::record::Record;
-use crate::frame::report::Words;
+use crate::frame::report::{SAYS_THE_LOG, Words};
 use crate::frame::run::{Context, Item, Job, run};
 
 use tally::{Counts, Tally};
@@ -340,7 +340,15 @@ impl Job for Count {
     }
 
     fn words(&self) -> Words {
-        Words { job: "count", one: "file", many: "files", done: "counted", lines_are_results: true, place: None }
+        Words {
+            job: "count",
+            one: "file",
+            many: "files",
+            done: "counted",
+            unchanged: SAYS_THE_LOG,
+            lines_are_results: true,
+            place: None,
+        }
     }
 
     fn options(&self) -> Record {

@@ -5,27 +5,28 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use procpool::Pool;
 use serde_json::json;
 
 use super::DatasetPlan;
 use super::feed::{Feed, Outcome, Stopped};
+use super::keep::Keep;
 use super::labels::Labels;
 use super::merge::{Merge, Told};
 use super::sinks::Setting;
 use super::sources::{self, Source};
 use super::why::Out;
-use crate::frame::bar::Bar;
 use crate::frame::exit;
-use crate::frame::failure::{JobError, reason};
+use crate::frame::failure::JobError;
 use crate::frame::inputs::{self, Search};
-use crate::frame::interrupt::{Interruptible, Interrupts};
+use crate::frame::interrupt::Interrupts;
+use crate::frame::kept;
 use crate::frame::log::LogFile;
 use crate::frame::names;
 use crate::frame::outputs::{self, Output, Pending};
 use crate::frame::record::Record;
-use crate::frame::report::{OutputError, Reporter, Words, note, output_failure};
+use crate::frame::report::{OutputError, Reporter, Words, note};
 use crate::frame::run::{Context, raise_descriptor_limit};
+use crate::frame::running::{Running, conclude};
 use crate::frame::stream::{Event, Stream};
 use crate::frame::tree::{Place, Tree};
 use crate::jobs::thumbs::is_picture_name;
@@ -65,6 +66,10 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
         Some(Ok((log, _))) => Some(log),
         Some(Err(message)) => return refuse(&message, exit::USAGE),
     };
+    let (keep, note_of_kept) = match plan.resume.then(|| Keep::open(place.path(), &plan.recipe)).transpose() {
+        Ok(opened) => opened.unzip(),
+        Err(message) => return refuse(&message, exit::USAGE),
+    };
     let stream = Arc::new(Stream::new(log));
     let inputs = sources.len();
     stream.tell(&Event::RunStarted { job: "dataset", options: &options, inputs, skipped: 0, unchanged: 0 });
@@ -82,47 +87,33 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
         one: "picture",
         many: "pictures",
         done: "read",
+        unchanged: "taken over from an earlier run",
         lines_are_results: false,
         // Not so of a run that is stopped.
         place: None,
     };
     let report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
-    let writing = Arc::new(Mutex::new(()));
-    interrupts.set(Box::new(Running {
-        pool: Arc::clone(&pool),
-        bar: report.bar(),
-        place,
-        temporary: tree.temporary().to_owned(),
-        writing: Arc::clone(&writing),
-        silent: context.style.quiet,
-    }));
+    let temporary = tree.temporary().to_owned();
+    let clean = Arc::new(move || place.clean(Some(&temporary)));
+    let stopping = match keep {
+        Some(_) => "what is finished is kept for another run with --resume",
+        None => "no set will be made",
+    };
+    let running = Running::new(&pool, (&report, context.style), stopping, clean);
+    let writing = running.writing();
+    interrupts.set(Box::new(running));
     let mut run = Run { plan, sources: &sources, classes: &classes, stream: &stream, report, writing: &writing };
-    let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe));
+    if let Some(note) = note_of_kept.flatten().filter(|_| !context.style.quiet && !context.style.json) {
+        run.report.note(&format!("procpool: {note}"));
+    }
+    let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe, keep));
     if interrupts.aborting() {
         interrupts.wait_for_exit();
     }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
-    let code = match run.close(ended, sandbox, interrupts, context) {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(bar) = run.report.bar() {
-                bar.finish();
-            }
-            pool.cancel_pending();
-            match error {
-                OutputError::Closed => exit::PIPE_CLOSED,
-                OutputError::Failed(error) => refuse(&output_failure(&error), exit::FAILED),
-            }
-        }
-    };
-    pool.shutdown();
-    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
-    interrupts.clear();
-    match stream.lost_log() {
-        Some(error) => refuse(&format!("cannot write to the log: {}; it ends too early", reason(&error)), exit::FAILED),
-        None => code,
-    }
+    let ended = run.close(ended, sandbox, interrupts, context);
+    conclude(ended, &run.report, &pool, &stream, interrupts)
 }
 
 /// Whether the set may go there: where nothing is or, if that was asked for, in place of another set.
@@ -210,7 +201,10 @@ impl Run<'_> {
         let mut merge = Merge::new(plan, sources, classes, plan.format.sink(setting));
         let pending = Pending::begin(&Output::new(&root, Path::new(MANIFEST)))?;
         let mut manifest = BufWriter::new(pending.file());
-        while let Some(Outcome { number, made, task }) = feed.next()? {
+        while let Some(Outcome { number, made, is_kept, task }) = feed.next()? {
+            if let Some(note) = feed.note.take() {
+                self.report.note(&format!("procpool: {note}"));
+            }
             let told = {
                 let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
                 let told = merge.put(number, made)?;
@@ -218,10 +212,13 @@ impl Run<'_> {
                 writeln!(manifest, "{line}").map_err(|error| pending.failure(&error))?;
                 told
             };
-            self.tell(number, told, task)?;
+            self.tell(number, told, is_kept, task)?;
         }
         let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
         if merge.len() == 0 {
+            if let Some(keep) = feed.keep.take() {
+                keep.remove();
+            }
             return Err(Ended::Refused("no picture is left, so no set was made".into()));
         }
         merge.finish()?;
@@ -234,12 +231,32 @@ impl Run<'_> {
         outputs::write(&Output::new(&root, Path::new(ABOUT)), text.as_bytes())?;
         let set = Set { lines: lines(&merge, classes, &plan.output), record: merge.summary() };
         drop(merge);
-        tree.keep(plan.replace)?;
+        match feed.keep.take() {
+            Some(keep) => {
+                // What was kept goes only when the set cannot get lost any more.
+                let place = tree.place().clone();
+                place.sync()?;
+                tree.keep(plan.replace)?;
+                place.sync()?;
+                keep.remove();
+            }
+            None => {
+                let path = tree.place().path().to_owned();
+                tree.keep(plan.replace)?;
+                kept::forget(&path);
+            }
+        }
         Ok(set)
     }
 
     /// Reports what became of a picture.
-    fn tell(&mut self, number: usize, told: Told, task: crate::frame::stream::Task) -> Result<(), OutputError> {
+    fn tell(
+        &mut self,
+        number: usize,
+        told: Told,
+        is_kept: bool,
+        task: crate::frame::stream::Task,
+    ) -> Result<(), OutputError> {
         let path = &self.sources[number].path;
         let output = told.outcome.as_ref().ok().map(|below| self.plan.output.join(below));
         let result = self.stream.is_logged().then(|| json!(told.record));
@@ -248,6 +265,10 @@ impl Run<'_> {
             Ok(_) | Err(Out::Dropped(..)) => Ok(result),
         };
         let outputs: Vec<&Path> = output.iter().map(|output| output.as_path()).collect();
+        if is_kept && outcome.is_ok() {
+            self.stream.tell(&Event::Unchanged);
+            return self.report.unchanged(path, "", told.record);
+        }
         self.stream.tell(&Event::InputEnded { input: path, outputs: &outputs, outcome, task: &task });
         let shown = names::show(path);
         match (&told.outcome, output) {
@@ -323,43 +344,4 @@ fn lines(merge: &Merge<'_>, classes: &[String], output: &Path) -> Vec<String> {
         lines.push(format!("mean {}, standard deviation {}", show(mean), show(deviation)));
     }
     lines
-}
-
-struct Running {
-    pool: Arc<Pool>,
-    bar: Option<Bar>,
-    place: Place,
-    /// The name of the set until it is whole.
-    temporary: String,
-    /// Held while something is written.
-    writing: Arc<Mutex<()>>,
-    silent: bool,
-}
-
-impl Interruptible for Running {
-    fn stop(&self) {
-        self.pool.cancel_pending();
-        if !self.silent {
-            note(self.bar.as_ref(), "stopping: no set will be made; Ctrl-C again ends at once");
-        }
-    }
-
-    fn pause(&self) {
-        // Threads are stopped with this process.
-        let _ = self.pool.pause();
-    }
-
-    fn resume(&self) {
-        self.pool.resume();
-    }
-
-    fn abort(&self) {
-        self.pool.shutdown_now();
-        if let Some(bar) = &self.bar {
-            bar.finish();
-        }
-        // A set that is getting its name gets it, and nothing is written any more before the exit.
-        std::mem::forget(self.writing.lock());
-        self.place.clean(Some(&self.temporary));
-    }
 }

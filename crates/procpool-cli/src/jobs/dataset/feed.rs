@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use procpool::{Future, Kind, Pool};
 use rustix::process::Resource;
 
+use super::keep::Keep;
 use super::sources::Source;
 use super::why::Out;
 use super::work::{Made, Recipe, Task, prepare};
 use crate::frame::failure::JobError;
 use crate::frame::inputs::{self, Stamp};
 use crate::frame::interrupt::Interrupts;
+use crate::frame::kept::Key;
 use crate::frame::stream::{self, Stream};
 
 /// Pictures per worker that are under way or wait for one before them.
@@ -24,13 +26,16 @@ pub(crate) struct Outcome {
     pub number: usize,
     /// What a worker made, or why it has made nothing.
     pub made: Result<Made, Out>,
+    /// An earlier run has made it.
+    pub is_kept: bool,
     /// How it was worked on.
     pub task: stream::Task,
 }
 
 /// A picture that is under way.
 enum Under {
-    Task(usize, Future<Result<Made, JobError>>),
+    Task(usize, Option<Key>, Future<Result<Made, JobError>>),
+    Kept(Made),
     Out(Out),
 }
 
@@ -47,6 +52,10 @@ pub(crate) struct Feed<'a> {
     /// How many tasks the pool has been given.
     given: usize,
     under: VecDeque<(usize, Under)>,
+    /// What is kept for a later run.
+    pub keep: Option<Keep>,
+    /// What the user should know of that, until it is told.
+    pub note: Option<String>,
 }
 
 /// The run was stopped.
@@ -61,9 +70,11 @@ impl<'a> Feed<'a> {
         stream: &'a Stream,
         sources: &'a [Source],
         recipe: &'a Recipe,
+        keep: Option<Keep>,
     ) -> Self {
         let window = window(pool.workers(), recipe.sample.size);
-        Feed { pool, interrupts, stream, sources, recipe, window, next: 0, given: 0, under: VecDeque::new() }
+        let under = VecDeque::new();
+        Feed { pool, interrupts, stream, sources, recipe, window, next: 0, given: 0, under, keep, note: None }
     }
 
     /// What became of the next picture; `None` after the last.
@@ -76,19 +87,50 @@ impl<'a> Feed<'a> {
         let under = self.under.pop_front();
         let ended = match under {
             None => None,
-            Some((number, Under::Out(out))) => Some(Outcome { number, made: Err(out), task: stream::Task::default() }),
-            Some((number, Under::Task(task, future))) => {
+            Some((number, Under::Out(out))) => {
+                Some(Outcome { number, made: Err(out), is_kept: false, task: stream::Task::default() })
+            }
+            Some((number, Under::Kept(made))) => {
+                Some(Outcome { number, made: Ok(made), is_kept: true, task: stream::Task::default() })
+            }
+            Some((number, Under::Task(task, key, future))) => {
                 let outcome = future.wait();
                 let task = self.stream.take_task(task);
                 let made = match outcome {
-                    Ok(made) => made.map_err(Out::Failed),
-                    Err(error) if error.kind() == Kind::Cancelled => return Err(Stopped),
+                    Ok(Ok(mut made)) => {
+                        self.keep(key, &mut made);
+                        Ok(made)
+                    }
+                    Ok(Err(error)) => Err(Out::Failed(error)),
+                    Err(error) if error.kind() == Kind::Cancelled => return Err(self.stop()),
                     Err(error) => Err(Out::Failed(JobError::from(&error))),
                 };
-                Some(Outcome { number, made, task })
+                Some(Outcome { number, made, is_kept: false, task })
             }
         };
-        if self.interrupts.stopping() { Err(Stopped) } else { Ok(ended) }
+        if self.interrupts.stopping() { Err(self.stop()) } else { Ok(ended) }
+    }
+
+    fn keep(&mut self, key: Option<Key>, made: &mut Made) {
+        if let (Some(keep), Some(key)) = (&mut self.keep, key)
+            && let Err(note) = keep.picture(key, made)
+        {
+            self.note = Some(note);
+        }
+    }
+
+    /// Keeps what the workers have finished, since the run is stopped.
+    fn stop(&mut self) -> Stopped {
+        if self.keep.is_some() {
+            for (_, under) in std::mem::take(&mut self.under) {
+                if let Under::Task(_, key, future) = under
+                    && let Ok(Ok(mut made)) = future.wait()
+                {
+                    self.keep(key, &mut made);
+                }
+            }
+        }
+        Stopped
     }
 
     fn begin(&mut self, number: usize) -> Under {
@@ -104,11 +146,15 @@ impl<'a> Feed<'a> {
             Ok(opened) => opened,
             Err(error) => return Under::Out(Out::Failed(error)),
         };
+        let key = self.keep.as_ref().and_then(|_| Keep::key(path, stamp));
+        if let Some(made) = self.keep.as_ref().zip(key).and_then(|(keep, key)| keep.find(key)) {
+            return Under::Kept(made);
+        }
         self.stream.fed(path, Some(stamp), true);
         match self.pool.submit(prepare, Task { input: file.into(), recipe: self.recipe.clone() }) {
             Ok(future) => {
                 self.given += 1;
-                Under::Task(self.given - 1, future)
+                Under::Task(self.given - 1, key, future)
             }
             Err(error) => Under::Out(Out::Failed(JobError::from(&error))),
         }

@@ -11,6 +11,7 @@ use crate::frame::run::Context;
 
 mod drive;
 mod feed;
+mod keep;
 mod labels;
 mod merge;
 mod similar;
@@ -48,6 +49,8 @@ pub(crate) struct DatasetPlan {
     pub splits: Splits,
     /// How large an archive or a table may become, in bytes of pictures.
     pub shard_size: u64,
+    /// Keep what is finished until the set is there, and take over what an earlier run has kept.
+    pub resume: bool,
 }
 
 /// Runs the job and returns the exit code.

@@ -31,7 +31,7 @@ use crate::frame::names;
 use crate::frame::pieces::Piece;
 use crate::frame::reader::{Contents, Packing, TextPlan, read_failure};
 use crate::frame::record::Record;
-use crate::frame::report::{Words, note};
+use crate::frame::report::{SAYS_THE_LOG, Words, note};
 use crate::frame::run::{Context, Item, Job, run};
 
 use filter::{Filter, Ready};
@@ -275,7 +275,15 @@ impl Job for Logs {
     }
 
     fn words(&self) -> Words {
-        Words { job: "logs", one: "file", many: "files", done: "read", lines_are_results: false, place: None }
+        Words {
+            job: "logs",
+            one: "file",
+            many: "files",
+            done: "read",
+            unchanged: SAYS_THE_LOG,
+            lines_are_results: false,
+            place: None,
+        }
     }
 
     fn options(&self) -> Record {

@@ -180,11 +180,16 @@ fn spill(scratch: &mut Scratch, bytes: &[u8], misfits: &[Misfit]) -> io::Result<
     if misfits.is_empty() {
         return Ok((bytes, Held::Here(Vec::new())));
     }
+    let (at, len) = scratch.put(&lines_of(misfits)?)?;
+    Ok((bytes, Held::Scratch { at, len }))
+}
+
+/// Misfits as they lie in a file: a line of JSON for each.
+pub(crate) fn lines_of(misfits: &[Misfit]) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     for misfit in misfits {
         serde_json::to_writer(&mut lines, misfit)?;
         lines.push(b'\n');
     }
-    let (at, len) = scratch.put(&lines)?;
-    Ok((bytes, Held::Scratch { at, len }))
+    Ok(lines)
 }

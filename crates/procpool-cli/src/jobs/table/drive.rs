@@ -8,26 +8,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use procpool::Pool;
 
 use super::feed::{Input, Stopped, look_at};
+use super::keep::Keep;
 use super::layout::{self, Sized};
 use super::misfits::{self, Misfits};
 use super::plan::{Column, Spec, Syntax};
-use super::results::{Results, count};
+use super::results::{Origin, Results, count};
 use super::sample::{Look, Seen};
 use super::stitch::{Ended, Stitch};
 use super::unseen::{Unseen, unseen};
 use super::value::Type;
 use super::{TablePlan, merge, syntax_by_name};
-use crate::frame::bar::Bar;
 use crate::frame::exit;
-use crate::frame::failure::{Cause, JobError, reason};
+use crate::frame::failure::{Cause, JobError};
 use crate::frame::inputs::{self, FileId, Search, file_id};
-use crate::frame::interrupt::{Interruptible, Interrupts};
+use crate::frame::interrupt::Interrupts;
+use crate::frame::kept;
 use crate::frame::log::LogFile;
 use crate::frame::names;
 use crate::frame::outputs::{self, Output, Pending, Root};
 use crate::frame::record::Record;
-use crate::frame::report::{OutputError, Reporter, Words, note, output_failure};
+use crate::frame::report::{OutputError, Reporter, Words, note};
 use crate::frame::run::{Context, raise_descriptor_limit};
+use crate::frame::running::{Running, conclude};
 use crate::frame::stream::{Event, Stream};
 
 /// Runs the job and returns the exit code.
@@ -37,6 +39,9 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
         note(None, &format!("procpool: {message}"));
         code
     };
+    if let Err(message) = check(plan) {
+        return refuse(&message, exit::USAGE);
+    }
     let output = output_at(&plan.output);
     let misfits_path = plan.misfits.clone().unwrap_or_else(|| beside(&plan.output));
     let (inputs, nothing) = find(plan, &misfits_path, context);
@@ -48,6 +53,10 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
         None => None,
         Some(Ok((log, _))) => Some(log),
         Some(Err(message)) => return refuse(&message, exit::USAGE),
+    };
+    let (keep, kept_note) = match plan.resume.then(|| Keep::open(plan)).transpose() {
+        Ok(opened) => opened.unzip(),
+        Err(message) => return refuse(&message, exit::USAGE),
     };
     let stream = Arc::new(Stream::new(log));
     let told = serde_json::json!(options);
@@ -65,46 +74,46 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
         one: "file",
         many: "files",
         done: "read",
+        unchanged: "taken over from an earlier run",
         lines_are_results: false,
         place: Some(names::show(&plan.output)),
     };
     let report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
-    let writing = Arc::new(Mutex::new(()));
-    interrupts.set(Box::new(Running {
-        pool: Arc::clone(&pool),
-        bar: report.bar(),
-        folder: output.folder().clone(),
-        writing: Arc::clone(&writing),
-        silent: context.style.quiet,
-    }));
+    let stopping = match keep {
+        Some(_) => "what is finished is kept for another run with --resume",
+        None => "nothing will be written",
+    };
+    let folder = output.folder().clone();
+    let clean = Arc::new(move || outputs::clean(&folder));
+    let running = Running::new(&pool, (&report, context.style), stopping, clean);
+    let writing = running.writing();
+    interrupts.set(Box::new(running));
     let results = Results::new(report, Arc::clone(&stream), inputs.len());
     let json_or_quiet = context.style.json || context.style.quiet;
-    let mut run = Run { plan, pool: &pool, interrupts, inputs, results, json_or_quiet, unseen: Vec::new() };
+    let mut run = Run { plan, pool: &pool, interrupts, inputs, results, json_or_quiet, unseen: Vec::new(), keep };
+    if let Some(note) = kept_note.flatten() {
+        run.say(&note);
+    }
     let ended = run.all(&output, &misfits_path, &writing);
     if interrupts.aborting() {
         interrupts.wait_for_exit();
     }
+    if let Err(Ended::Refused(..)) = ended
+        && let Some(keep) = run.keep.take_if(|keep| keep.has_no_groups())
+    {
+        keep.remove();
+    }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
-    let code = match run.close(ended, sandbox) {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(bar) = run.results.report.bar() {
-                bar.finish();
-            }
-            pool.cancel_pending();
-            match error {
-                OutputError::Closed => exit::PIPE_CLOSED,
-                OutputError::Failed(error) => refuse(&output_failure(&error), exit::FAILED),
-            }
-        }
-    };
-    pool.shutdown();
-    stream.tell(&Event::RunEnded { interrupted: interrupts.stopping() });
-    interrupts.clear();
-    match stream.lost_log() {
-        Some(error) => refuse(&format!("cannot write to the log: {}; it ends too early", reason(&error)), exit::FAILED),
-        None => code,
+    let ended = run.close(ended, sandbox);
+    conclude(ended, &run.results.report, &pool, &stream, interrupts)
+}
+
+/// What is there already in the place of the output must be a file: a device must not be replaced.
+fn check(plan: &TablePlan) -> Result<(), String> {
+    match fs::metadata(&plan.output).map(|found| inputs::check_regular(&found)) {
+        Ok(Err(error)) => Err(format!("{} {}; name another output with -o", names::show(&plan.output), error.message)),
+        _ => Ok(()),
     }
 }
 
@@ -182,18 +191,29 @@ struct Run<'a> {
     results: Results,
     json_or_quiet: bool,
     unseen: Vec<Unseen>,
+    keep: Option<Keep>,
 }
 
 impl Run<'_> {
+    /// Tells people something that programs need not know.
+    fn say(&self, text: &str) {
+        if !self.json_or_quiet {
+            self.results.report.note(&format!("procpool: {text}"));
+        }
+    }
+
     fn all(&mut self, output: &Output, misfits: &Path, writing: &Mutex<()>) -> Result<Table, Ended> {
         let spec = self.spec()?;
         for (number, input) in self.inputs.iter().enumerate() {
             if let Err(error) = &input.seen {
-                self.results.end(number, &input.path, output.path(), Err(error.clone()));
+                self.results.end(number, &input.path, output.path(), (Err(error.clone()), Origin::Reading));
             }
         }
         if spec.columns.len() == usize::from(spec.source.is_some()) {
             self.results.tell(&self.inputs)?;
+            if let Some(keep) = self.keep.take() {
+                keep.remove();
+            }
             return Err(Ended::Refused("there are no records, so nothing was written".into(), exit::FAILED));
         }
         let sized = |(number, input): (usize, &Input)| {
@@ -205,19 +225,32 @@ impl Run<'_> {
             })
         };
         let groups = layout::groups(self.inputs.iter().enumerate().filter_map(sized), self.plan.row_group);
-        let tasks = layout::tasks(&groups, self.plan.chunk);
         let misfits = Misfits::new(output_at(misfits), self.plan.misfits.is_some(), &spec.columns);
         let pending = Pending::begin(output)?;
         let (pool, results) = ((self.pool, self.interrupts), &mut self.results);
         let mut stitch = Stitch::begin(pool, (&spec, &self.inputs), results, (&pending, output), misfits)?;
-        stitch.read(&groups, &tasks)?;
+        stitch.keep = self.keep.as_mut();
+        let quiet = self.json_or_quiet;
+        stitch.read(&groups, self.plan.chunk, quiet)?;
         let Stitch { mut sink, mut misfits, .. } = stitch;
         sink.finish().map_err(|error| pending.failure(&error))?;
         let (rows, count, misfits_path) = (sink.rows(), misfits.count(), misfits.path().to_owned());
         let misfit_counts = misfits.counts().clone();
+        if self.keep.is_some() {
+            // What was kept goes only when the output cannot get lost any more.
+            pending.sync()?;
+            misfits.sync()?;
+        }
         let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
         misfits.keep()?;
         pending.keep()?;
+        match self.keep.take() {
+            Some(keep) => {
+                outputs::sync_names(output.folder())?;
+                keep.remove();
+            }
+            None => kept::forget(&self.plan.output),
+        }
         Ok(Table { rows, columns: spec.columns, misfits: count, misfit_counts, misfits_path })
     }
 
@@ -255,10 +288,8 @@ impl Run<'_> {
         spec.columns = merge::columns(seen, plan.picks.as_deref()).map_err(usage)?;
         let seen = self.inputs.iter().filter_map(|input| input.seen.as_ref().ok());
         self.unseen = unseen(seen, plan.picks.as_deref().unwrap_or_default());
-        if !self.json_or_quiet {
-            for unseen in &self.unseen {
-                self.results.report.note(&format!("procpool: {}", names::show_message(&unseen.line())));
-            }
+        for unseen in &self.unseen {
+            self.say(&names::show_message(&unseen.line()));
         }
         let by_path = merge::by_path(&spec.columns);
         for input in &mut self.inputs {
@@ -285,7 +316,8 @@ impl Run<'_> {
     }
 
     fn look(&mut self, what: Look, spec: &Spec) -> Result<(), Stopped> {
-        look_at(self.pool, self.interrupts, &mut self.inputs, self.plan, what, spec)
+        let keep = (self.keep.as_mut(), &self.results.report);
+        look_at((self.pool, self.interrupts), &mut self.inputs, self.plan, (what, spec), keep)
     }
 
     /// Tells how it has ended, and returns the exit code.
@@ -342,42 +374,5 @@ impl Run<'_> {
             }
             Err(Ended::Report(error)) => Err(error),
         }
-    }
-}
-
-struct Running {
-    pool: Arc<Pool>,
-    bar: Option<Bar>,
-    folder: outputs::Folder,
-    /// Held while the output gets its name.
-    writing: Arc<Mutex<()>>,
-    silent: bool,
-}
-
-impl Interruptible for Running {
-    fn stop(&self) {
-        self.pool.cancel_pending();
-        if !self.silent {
-            note(self.bar.as_ref(), "stopping: nothing will be written; Ctrl-C again ends at once");
-        }
-    }
-
-    fn pause(&self) {
-        // Threads are stopped with this process.
-        let _ = self.pool.pause();
-    }
-
-    fn resume(&self) {
-        self.pool.resume();
-    }
-
-    fn abort(&self) {
-        self.pool.shutdown_now();
-        if let Some(bar) = &self.bar {
-            bar.finish();
-        }
-        // An output that is getting its name gets it, and none begins to before the exit.
-        std::mem::forget(self.writing.lock());
-        outputs::clean(&self.folder);
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use procpool::{Kind, Pool, SharedFile};
 
+use super::keep::Keep;
 use super::layout::Slice;
 use super::merge;
 use super::plan::{Content, GroupMade, MAX_OPEN, Pack, Part, SMALL, Spec, Syntax, Task};
@@ -19,6 +20,7 @@ use crate::frame::inputs::{self, Stamp};
 use crate::frame::interrupt::Interrupts;
 use crate::frame::names;
 use crate::frame::reader::Packing;
+use crate::frame::report::Reporter;
 
 /// No file is believed to be longer.
 const MOST_PROMISED: u64 = 1 << 48;
@@ -117,14 +119,13 @@ impl Input {
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
-/// Looks at all inputs for their records or columns.
+/// Looks at all inputs for their records or columns, as far as it is not known from an earlier run what is seen there.
 pub(crate) fn look_at(
-    pool: &Pool,
-    interrupts: &Interrupts,
+    (pool, interrupts): (&Pool, &Interrupts),
     inputs: &mut [Input],
     plan: &TablePlan,
-    for_what: Look,
-    spec: &Spec,
+    (for_what, spec): (Look, &Spec),
+    (mut keep, report): (Option<&mut Keep>, &Reporter),
 ) -> Result<(), Stopped> {
     let task = |files: Vec<Glance>| LookTask {
         files,
@@ -142,7 +143,17 @@ pub(crate) fn look_at(
     // What opens is sent; what does not is known already.
     let opened = std::cell::RefCell::new(std::collections::VecDeque::new());
     let shared: &[Input] = inputs;
-    let all: Vec<usize> = (0..shared.len()).filter(|&number| shared[number].seen.is_ok()).collect();
+    let mut all: Vec<usize> = (0..shared.len()).filter(|&number| shared[number].seen.is_ok()).collect();
+    let mut known: Vec<(usize, Seen)> = Vec::new();
+    if let Some(keep) = &mut keep {
+        all.retain(|&number| match keep.seen(number, &shared[number], for_what, spec) {
+            Some(seen) => {
+                known.push((number, seen));
+                false
+            }
+            None => true,
+        });
+    }
     let feed = all.chunks(MAX_OPEN).map_while(|numbers| {
         if interrupts.stopping() {
             return None;
@@ -186,6 +197,13 @@ pub(crate) fn look_at(
     if interrupts.stopping() {
         return Err(Stopped);
     }
+    if let Some(keep) = keep {
+        let seen = found.iter().filter_map(|(number, seen)| Some((&shared[*number], seen.as_ref().ok()?)));
+        if let Err(message) = keep.keep_seen(seen, for_what, spec) {
+            report.note(&format!("procpool: {message}"));
+        }
+    }
+    found.extend(known.into_iter().map(|(number, seen)| (number, Ok(seen))));
     for (number, seen) in found {
         let input = &mut inputs[number];
         input.seen = seen;

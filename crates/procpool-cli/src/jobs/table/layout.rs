@@ -75,11 +75,19 @@ pub(crate) fn groups(files: impl Iterator<Item = Sized>, size: u64) -> Vec<(Vec<
     groups
 }
 
-/// Which groups a worker takes at once: as many as have `chunk` bytes together, and at least one.
-pub(crate) fn tasks(groups: &[(Vec<Slice>, u64)], chunk: u64) -> Vec<Range<usize>> {
+/// Which groups a worker takes at once: as many as have `chunk` bytes together, and at least one. Those that are `known` need not
+/// be read.
+pub(crate) fn tasks(groups: &[(Vec<Slice>, u64)], chunk: u64, known: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
     let mut tasks = Vec::new();
     let (mut first, mut bytes, mut open, mut parts) = (0, 0u64, 0, 0);
     for (number, (slices, len)) in groups.iter().enumerate() {
+        if known(number) {
+            if number > first {
+                tasks.push(first..number);
+            }
+            (first, bytes, open, parts) = (number + 1, 0, 0, 0);
+            continue;
+        }
         let more_open = open_files(slices);
         let too_many = open + more_open > MAX_OPEN || parts + slices.len() > MAX_PARTS;
         if number > first && (too_many || bytes.saturating_add(*len) > chunk) {
@@ -119,10 +127,14 @@ mod tests {
             vec![(6, 0, 99, false)],
         ];
         assert_eq!(shown, expected);
-        assert_eq!(tasks(&groups, 1), (0..8).map(|n| n..n + 1).collect::<Vec<_>>());
-        assert_eq!(tasks(&groups, 20), [0..2, 2..4, 4..6, 6..7, 7..8]);
-        assert_eq!(tasks(&groups, u64::MAX).len(), 1);
-        assert!(tasks(&[], 1).is_empty());
+        let all = |chunk| tasks(&groups, chunk, |_| false);
+        assert_eq!(all(1), (0..8).map(|n| n..n + 1).collect::<Vec<_>>());
+        assert_eq!(all(20), [0..2, 2..4, 4..6, 6..7, 7..8]);
+        assert_eq!(all(u64::MAX).len(), 1);
+        assert!(tasks(&[], 1, |_| false).is_empty());
+        assert_eq!(tasks(&groups, u64::MAX, |number| [0, 3, 4, 7].contains(&number)), [1..3, 5..7]);
+        assert_eq!(tasks(&groups, 20, |number| number == 2), [0..2, 3..6, 6..7, 7..8]);
+        assert!(tasks(&groups, 1, |_| true).is_empty());
     }
 
     #[test]
@@ -130,7 +142,7 @@ mod tests {
         let lens = |open| {
             let files = (0..70).map(move |file| Sized { file, len: 0, divisible: true, open: open && file % 2 == 0 });
             let groups = groups(files, 10);
-            assert_eq!(tasks(&groups, u64::MAX), (0..groups.len()).map(|n| n..n + 1).collect::<Vec<_>>());
+            assert_eq!(tasks(&groups, u64::MAX, |_| false), (0..groups.len()).map(|n| n..n + 1).collect::<Vec<_>>());
             groups.iter().map(|(slices, _)| slices.len()).collect::<Vec<_>>()
         };
         assert_eq!(lens(true), [56, 14]);

@@ -166,6 +166,11 @@ impl Misfits {
         Ok(())
     }
 
+    /// Has it written to the disk.
+    pub(crate) fn sync(&self) -> Result<(), JobError> {
+        self.pending.as_ref().map_or(Ok(()), Pending::sync)
+    }
+
     /// Puts the record in its place. One of an earlier run goes if there is nothing to record now.
     pub(crate) fn keep(&mut self) -> Result<(), JobError> {
         match self.pending.take() {

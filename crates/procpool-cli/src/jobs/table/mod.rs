@@ -22,6 +22,7 @@ mod drive;
 mod encode;
 mod feed;
 mod json;
+mod keep;
 mod layout;
 mod merge;
 mod misfits;
@@ -74,6 +75,8 @@ pub(crate) struct TablePlan {
     pub row_group: u64,
     /// How much of the inputs a worker takes at once, in bytes.
     pub chunk: u64,
+    /// Keep what is finished until the output is there, and take over what an earlier run has kept.
+    pub resume: bool,
 }
 
 /// Runs the job and returns the exit code.

@@ -10,12 +10,21 @@ use crate::frame::record::Record;
 use crate::frame::report::{OutputError, Reporter};
 use crate::frame::stream::{Event, Stream, Task};
 
+/// Where an input's records are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was read.
+    Reading,
+    /// An earlier run has read it.
+    Before,
+}
+
 /// The results of a run.
 pub(crate) struct Results {
     /// The report of the run.
     pub report: Reporter,
     stream: Arc<Stream>,
-    ended: Vec<Option<Result<u64, JobError>>>,
+    ended: Vec<Option<(Result<u64, JobError>, Origin)>>,
     told: usize,
 }
 
@@ -31,7 +40,13 @@ impl Results {
     }
 
     /// An input has given so many records, or has failed. The first time counts.
-    pub(crate) fn end(&mut self, number: usize, path: &Path, output: &Path, result: Result<u64, JobError>) {
+    pub(crate) fn end(
+        &mut self,
+        number: usize,
+        path: &Path,
+        output: &Path,
+        (result, from): (Result<u64, JobError>, Origin),
+    ) {
         if self.has_ended(number) {
             return;
         }
@@ -40,20 +55,27 @@ impl Results {
             Err(error) => Err(error),
         };
         let task = Task::default();
-        self.stream.tell(&Event::InputEnded { input: path, outputs: &[output], outcome, task: &task });
-        self.ended[number] = Some(result);
+        match (&outcome, from) {
+            (Ok(_), Origin::Before) => self.stream.tell(&Event::Unchanged),
+            _ => self.stream.tell(&Event::InputEnded { input: path, outputs: &[output], outcome, task: &task }),
+        }
+        self.ended[number] = Some((result, from));
     }
 
     /// Reports what has ended and follows what was reported.
     pub(crate) fn tell(&mut self, inputs: &[Input]) -> Result<(), OutputError> {
-        while let Some(Some(result)) = self.ended.get(self.told) {
+        while let Some(Some((result, from))) = self.ended.get(self.told) {
             let path = &inputs[self.told].path;
-            match result {
-                Ok(records) => {
+            match (result, from) {
+                (Ok(records), from) => {
                     let line = format!("{}: {}", names::show(path), count(*records, "record"));
-                    self.report.done(path, &line, Record::default().with("records", *records))?;
+                    let record = Record::default().with("records", *records);
+                    match from {
+                        Origin::Reading => self.report.done(path, &line, record)?,
+                        Origin::Before => self.report.unchanged(path, &line, record)?,
+                    }
                 }
-                Err(error) => self.report.failed(path, error, None)?,
+                (Err(error), _) => self.report.failed(path, error, None)?,
             }
             self.told += 1;
         }
@@ -71,7 +93,7 @@ impl Results {
 
     /// Whether an input has failed.
     pub(crate) fn any_failed(&self) -> bool {
-        self.ended.iter().flatten().any(Result::is_err)
+        self.ended.iter().flatten().any(|(result, _)| result.is_err())
     }
 }
 

@@ -3,19 +3,20 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::ops::Range;
 
 use procpool::{Pool, SharedFile};
 
 use super::feed::{Failed, Input, Stopped, adds_up, breach, outcome, read_now};
-use super::layout::Slice;
+use super::keep::Keep;
+use super::layout::{self, Slice};
 use super::misfits::{self, Misfits};
 use super::plan::{GroupMade, Spec, Task};
-use super::results::Results;
+use super::results::{Origin, Results};
 use super::sink::{self, Sink};
 use super::work::shape;
 use crate::frame::failure::JobError;
 use crate::frame::interrupt::Interrupts;
+use crate::frame::kept::Key;
 use crate::frame::outputs::{self, Output, Pending};
 use crate::frame::report::OutputError;
 
@@ -55,6 +56,8 @@ struct Large {
     position: u64,
     /// How many came before.
     records: u64,
+    /// A part of it was read in this run.
+    was_read: bool,
     /// What to go back to if it fails.
     sink: sink::Mark,
     misfits: misfits::Mark,
@@ -80,7 +83,22 @@ pub(crate) struct Stitch<'a> {
     pub sink: Sink<'a>,
     /// What is not in it.
     pub misfits: Misfits,
+    /// What is kept for a later run.
+    pub keep: Option<&'a mut Keep>,
     large: Option<Large>,
+}
+
+/// A task that is in the pool: the number of its first group; the slices of its groups, without those whose files could not be
+/// opened; and the file for what the worker cannot return at once.
+type Sent = (usize, Vec<Vec<Slice>>, Option<File>);
+
+/// A group of rows as it came, and what it may be kept as.
+struct Come<'a> {
+    made: GroupMade,
+    /// The file in which parts of it lie.
+    scratch: Option<&'a File>,
+    key: Option<Key>,
+    origin: Origin,
 }
 
 impl<'a> Stitch<'a> {
@@ -94,14 +112,27 @@ impl<'a> Stitch<'a> {
     ) -> Result<Stitch<'a>, Ended> {
         let sink = Sink::begin(pending.file(), spec).map_err(|error| pending.failure(&error))?;
         let large = None;
-        Ok(Stitch { pool, interrupts, spec, inputs, results, pending, output, sink, misfits, large })
+        Ok(Stitch { pool, interrupts, spec, inputs, results, pending, output, sink, misfits, keep: None, large })
     }
 
-    /// Reads all groups, several in a task.
-    pub(crate) fn read(&mut self, groups: &[(Vec<Slice>, u64)], tasks: &[Range<usize>]) -> Result<(), Ended> {
-        // Of each task that is in the pool: the slices of its groups, without those whose files could not be opened, and the file
-        // for what the worker cannot return at once.
-        type Sent = (Vec<Vec<Slice>>, Option<File>);
+    /// Reads all groups, several in a task that has up to `chunk` bytes. What an earlier run has kept is taken over; if not all
+    /// of it can be that is told, unless `quiet`.
+    pub(crate) fn read(&mut self, groups: &[(Vec<Slice>, u64)], chunk: u64, quiet: bool) -> Result<(), Ended> {
+        let mut keys = vec![None; groups.len()];
+        let mut known = vec![false; groups.len()];
+        if let Some(keep) = &self.keep {
+            keys = Keep::keys(self.spec, self.inputs, groups);
+            let (found, note) = keep.known(&keys, self.inputs);
+            known = found;
+            if let Some(note) = note.filter(|_| !quiet) {
+                self.results.report.note(&format!("procpool: {note}"));
+            }
+        }
+        let tasks = layout::tasks(groups, chunk, |number| known[number]);
+        // The next group whose turn it is.
+        let mut next = 0;
+        // Without a file that could not be opened it is not the group that a later run looks for.
+        let key = |number: usize, slices: &[Slice]| keys[number].filter(|_| *slices == *groups[number].0);
         let sent: RefCell<VecDeque<Sent>> = RefCell::default();
         let no_scratch: RefCell<Option<JobError>> = RefCell::default();
         let refused: RefCell<Vec<(usize, JobError)>> = RefCell::default();
@@ -128,7 +159,7 @@ impl<'a> Stitch<'a> {
             }
             match scratch_for(all_slices.iter().flatten(), inputs, spec, output) {
                 Ok((ours, scratch)) => {
-                    sent.borrow_mut().push_back((all_slices, ours));
+                    sent.borrow_mut().push_back((task.start, all_slices, ours));
                     Some(Task { spec: spec.clone(), groups: all_parts, scratch })
                 }
                 Err(error) => {
@@ -141,21 +172,30 @@ impl<'a> Stitch<'a> {
         loop {
             let made = outcomes.next();
             if interrupts.stopping() {
+                self.keep_rest(made.into_iter().chain(outcomes), &sent, key);
                 return Err(Ended::Stopped);
             }
             for (file, error) in refused.borrow_mut().drain(..) {
                 self.fail(file, error)?;
             }
             let Some(made) = made else { break };
-            let Some((slices, scratch)) = sent.borrow_mut().pop_front() else { break };
+            let Some((first, slices, scratch)) = sent.borrow_mut().pop_front() else { break };
+            // Only those that are known lie between.
+            for number in next..first {
+                self.take_over(&groups[number].0, keys[number])?;
+            }
+            next = first + slices.len();
+            let of_task: Vec<Option<Key>> =
+                (first..).zip(&slices).map(|(number, slices)| key(number, slices)).collect();
             match outcome(made) {
                 Ok(made) if fits(&made, &slices) => {
-                    for (group, slices) in made.into_iter().zip(&slices) {
-                        self.accept(group, scratch.as_ref(), slices)?;
+                    for ((made, slices), key) in made.into_iter().zip(&slices).zip(of_task) {
+                        let origin = Origin::Reading;
+                        self.accept(Come { made, scratch: scratch.as_ref(), key, origin }, slices)?;
                     }
                 }
-                Ok(_) => self.one_by_one(&slices, &breach())?,
-                Err(Failed::With(error)) => self.one_by_one(&slices, &error)?,
+                Ok(_) => self.one_by_one(&slices, &of_task, &breach())?,
+                Err(Failed::With(error)) => self.one_by_one(&slices, &of_task, &error)?,
                 Err(Failed::Stopped) => return Err(Ended::Stopped),
             }
             self.results.tell(self.inputs)?;
@@ -163,11 +203,85 @@ impl<'a> Stitch<'a> {
         if let Some(error) = no_scratch.take() {
             return Err(error.into());
         }
+        for number in next..groups.len() {
+            self.take_over(&groups[number].0, keys[number])?;
+        }
         Ok(self.results.tell(self.inputs)?)
     }
 
-    fn end(&mut self, file: usize, result: Result<u64, JobError>) {
-        self.results.end(file, &self.inputs[file].path, self.output.path(), result);
+    /// Keeps what the workers have finished when the run is stopped.
+    fn keep_rest(
+        &mut self,
+        outcomes: impl Iterator<Item = procpool::Result<Result<Vec<GroupMade>, JobError>>>,
+        sent: &RefCell<VecDeque<Sent>>,
+        key: impl Fn(usize, &[Slice]) -> Option<Key>,
+    ) {
+        if self.keep.is_none() {
+            return;
+        }
+        for made in outcomes {
+            let Some((first, slices, scratch)) = sent.borrow_mut().pop_front() else { return };
+            let Ok(made) = outcome(made) else { continue };
+            if !fits(&made, &slices) {
+                continue;
+            }
+            for (number, (made, slices)) in made.iter().zip(&slices).enumerate() {
+                // Whether a part of a file begins where it should is known only when those before it have ended.
+                if slices.iter().all(|slice| slice.from == 0) {
+                    self.keep(key(first + number, slices), made, scratch.as_ref());
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, key: Option<Key>, made: &GroupMade, scratch: Option<&File>) {
+        if let (Some(keep), Some(key)) = (&mut self.keep, key)
+            && let Err(message) = keep.group(key, made, scratch)
+        {
+            self.results.report.note(&format!("procpool: {message}"));
+        }
+    }
+
+    /// Appends a group that an earlier run has kept.
+    fn take_over(&mut self, slices: &[Slice], key: Option<Key>) -> Result<(), Ended> {
+        if self.interrupts.stopping() {
+            return Err(Ended::Stopped);
+        }
+        let Some((keep, key)) = self.keep.as_ref().zip(key) else { return Ok(()) };
+        let data = keep.data();
+        let found = keep.find(key).map(|made| vec![made]).filter(|made| fits(made, &[slices.to_vec()]));
+        match found.and_then(|mut made| made.pop()) {
+            Some(made) => {
+                let come = Come { made, scratch: Some(&data), key: None, origin: Origin::Before };
+                self.accept(come, slices)?;
+            }
+            None => self.read_anew(slices, key)?,
+        }
+        Ok(self.results.tell(self.inputs)?)
+    }
+
+    /// Reads a group again that was kept and is spoilt.
+    fn read_anew(&mut self, slices: &[Slice], key: Key) -> Result<(), Ended> {
+        let position = |slice: &Slice| match &self.large {
+            Some(large) if large.file == slice.file && slice.from > 0 => large.position,
+            _ => slice.from,
+        };
+        let wanted: Vec<Slice> = slices.iter().map(|slice| Slice { from: position(slice), ..slice.clone() }).collect();
+        let is_over = |slice: &Slice| slice.from >= slice.to || self.results.has_ended(slice.file);
+        if wanted.iter().all(is_over) {
+            return Ok(());
+        }
+        match self.read_again(&wanted)? {
+            Ok((made, scratch)) => {
+                let come = Come { made, scratch: scratch.as_ref(), key: Some(key), origin: Origin::Reading };
+                self.accept(come, slices)
+            }
+            Err(error) => self.one_by_one(&[slices.to_vec()], &[Some(key)], &error),
+        }
+    }
+
+    fn end(&mut self, file: usize, result: Result<u64, JobError>, origin: Origin) {
+        self.results.end(file, &self.inputs[file].path, self.output.path(), (result, origin));
     }
 
     /// A file gives no records: what was written of it is taken back.
@@ -176,35 +290,38 @@ impl<'a> Stitch<'a> {
             self.sink.back_to(large.sink).map_err(|error| self.pending.failure(&error))?;
             self.misfits.back_to(large.misfits)?;
         }
-        self.end(file, Err(error));
+        self.end(file, Err(error), Origin::Reading);
         Ok(())
     }
 
     /// Appends a group that was made of these slices.
-    fn accept(&mut self, made: GroupMade, scratch: Option<&File>, slices: &[Slice]) -> Result<(), Ended> {
+    fn accept(&mut self, come: Come<'_>, slices: &[Slice]) -> Result<(), Ended> {
         if let [slice] = slices
             && slice.partial
         {
-            return self.accept_slice(made, scratch, slice);
+            return self.accept_slice(come, slice);
         }
+        let Come { made, scratch, key, origin } = come;
         if !self.write(&made, scratch, |part| Some((slices.get(part as usize)?.file, 0)))? {
             return slices.iter().try_for_each(|slice| self.fail(slice.file, breach()));
         }
+        self.keep(key, &made, scratch);
         for (part, slice) in made.parts.into_iter().zip(slices) {
-            self.end(slice.file, part.failed.map_or(Ok(part.records), Err));
+            self.end(slice.file, part.failed.map_or(Ok(part.records), Err), origin);
         }
         Ok(())
     }
 
     /// Appends a group that was made of a slice of a large file, if it begins where the slice before has ended.
-    fn accept_slice(&mut self, made: GroupMade, scratch: Option<&File>, slice: &Slice) -> Result<(), Ended> {
+    fn accept_slice(&mut self, come: Come<'_>, slice: &Slice) -> Result<(), Ended> {
+        let Come { made, scratch, key, origin } = come;
         let file = slice.file;
         if self.results.has_ended(file) {
             return Ok(());
         }
         if slice.from == 0 {
             let (sink, misfits) = (self.sink.mark(), self.misfits.mark());
-            self.large = Some(Large { file, position: 0, records: 0, sink, misfits });
+            self.large = Some(Large { file, position: 0, records: 0, was_read: false, sink, misfits });
         }
         let Some((position, records)) =
             self.large.as_ref().filter(|large| large.file == file).map(|large| (large.position, large.records))
@@ -228,17 +345,20 @@ impl<'a> Stitch<'a> {
         };
         let Some(part) = made.parts.first() else { return self.fail(file, breach()) };
         if let Some(error) = &part.failed {
+            self.keep(key, &made, scratch);
             return self.fail(file, error.clone());
         }
         if !self.write(&made, scratch, |_| Some((file, records)))? {
             return self.fail(file, breach());
         }
+        self.keep(key, &made, scratch);
         let records = records.saturating_add(part.records);
+        let was_read = origin == Origin::Reading || self.large.as_ref().is_some_and(|large| large.was_read);
         if slice.to == u64::MAX {
             self.large = None;
-            self.end(file, Ok(records));
+            self.end(file, Ok(records), if was_read { Origin::Reading } else { Origin::Before });
         } else if let Some(large) = &mut self.large {
-            (large.position, large.records) = (part.next, records);
+            (large.position, large.records, large.was_read) = (part.next, records, was_read);
         }
         Ok(())
     }
@@ -289,13 +409,13 @@ impl<'a> Stitch<'a> {
     }
 
     /// A task has failed as a whole: its files each for itself, to find the one that is to blame, and then the others.
-    fn one_by_one(&mut self, groups: &[Vec<Slice>], error: &JobError) -> Result<(), Ended> {
+    fn one_by_one(&mut self, groups: &[Vec<Slice>], keys: &[Option<Key>], error: &JobError) -> Result<(), Ended> {
         if let [slices] = groups
             && let [slice] = slices.as_slice()
         {
             return self.fail(slice.file, error.clone());
         }
-        for slices in groups {
+        for (slices, key) in groups.iter().zip(keys) {
             let mut good = Vec::new();
             let mut last = None;
             for slice in slices {
@@ -314,11 +434,16 @@ impl<'a> Stitch<'a> {
                     Err(error) => self.fail(slice.file, error)?,
                 }
             }
+            // A group that has lost a file to its worker is not what it should be; a later run tries again.
+            let key = key.filter(|_| good.len() == slices.len());
+            let origin = Origin::Reading;
             match (last, good.as_slice()) {
-                (Some((made, scratch)), [_]) => self.accept(made, scratch.as_ref(), &good)?,
+                (Some((made, scratch)), [_]) => {
+                    self.accept(Come { made, scratch: scratch.as_ref(), key, origin }, &good)?;
+                }
                 (_, []) => {}
                 _ => match self.read_again(&good)? {
-                    Ok((made, scratch)) => self.accept(made, scratch.as_ref(), &good)?,
+                    Ok((made, scratch)) => self.accept(Come { made, scratch: scratch.as_ref(), key, origin }, &good)?,
                     Err(error) => good.iter().try_for_each(|slice| self.fail(slice.file, error.clone()))?,
                 },
             }

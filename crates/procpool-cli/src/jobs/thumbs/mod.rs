@@ -15,7 +15,7 @@ use crate::frame::inputs::{self, Search, Stamp};
 use crate::frame::names;
 use crate::frame::outputs::{self, Folder, Output};
 use crate::frame::record::Record;
-use crate::frame::report::{Words, note};
+use crate::frame::report::{SAYS_THE_LOG, Words, note};
 use crate::frame::run::{Context, Item, Job, run};
 use procpool_cli::picture::{self, Bounds, Options, PictureError};
 
@@ -203,6 +203,7 @@ impl Job for Thumbs {
             one: "thumbnail",
             many: "thumbnails",
             done: "made",
+            unchanged: SAYS_THE_LOG,
             lines_are_results: false,
             place: self.place.clone(),
         }
