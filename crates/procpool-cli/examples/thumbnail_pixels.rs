@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fs;
 
-use procpool_cli::picture::{Bounds, Filter, Fit, Options, OutFormat, thumbnail_pixels};
+use procpool_cli::picture::{Bounds, Exactness, Filter, Fit, Options, OutFormat, thumbnail_pixels};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let jobs = std::env::args().nth(1).ok_or("usage: thumbnail_pixels JOBS")?;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "box" => Filter::Box,
                 _ => return Err(format!("no filter: {filter}").into()),
             },
-            fast,
+            exactness: if fast { Exactness::Close } else { Exactness::Exact },
             format: OutFormat::Png,
             ..Options::default()
         };
