@@ -29,6 +29,8 @@ def ready(picture):
     """The picture in a mode that Pillow resamples, as its users would convert it."""
     if picture.format == "BMP":
         return picture if picture.mode == "RGBA" else picture.convert("RGB")
+    if picture.format == "AVIF" and picture.mode in ("RGB", "RGBA") and is_grey(picture):
+        return picture.convert({"RGB": "L", "RGBA": "LA"}[picture.mode])
     if picture.mode == "I;16":
         return Image.frombytes("L", picture.size, picture.tobytes()[1::2])
     if picture.mode == "1":
@@ -39,6 +41,12 @@ def ready(picture):
     if clear and picture.mode in ("L", "RGB"):
         return picture.convert({"L": "LA", "RGB": "RGBA"}[picture.mode])
     return picture
+
+
+def is_grey(picture):
+    """Whether a picture has no colours. Pillow reads all AVIF as RGB."""
+    red, green, blue = picture.split()[:3]
+    return ImageChops.difference(red, green).getbbox() is None and ImageChops.difference(red, blue).getbbox() is None
 
 
 def allowed(kind, blur):

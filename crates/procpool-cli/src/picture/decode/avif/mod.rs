@@ -9,7 +9,7 @@ use re_rav1d::dav1d::{Decoder, Error, PixelLayout, PlanarImageComponent, Setting
 
 use super::{Decoded, Request, damaged};
 use crate::picture::orient::Orientation;
-use crate::picture::{Format, Layout, PictureError, Pixels, alpha};
+use crate::picture::{Format, Layout, PictureError, Pixels};
 
 use colour::{Coded, Meaning, Plane};
 use container::{Bytes, Container, Flaw, Item};
@@ -25,20 +25,20 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let (width, height) = item.size().map_err(explain)?;
     request.check_size(width, height, FORMAT)?;
     let decoder = Reader { container: &container, request };
-
-    let colours = decoder.picture(container.primary(), false)?;
-    let mut pixels = Pixels { width, height, layout: colours.layout, data: colours.data };
     let clear = container.sources(*b"auxl", container.primary()).find(|&id| {
         let meaning = container.item(id).ok().and_then(|item| item.property(b"auxC"));
         meaning.and_then(|content| content.get(4..)).is_some_and(|urn| ALPHA.iter().any(|alpha| urn.starts_with(alpha)))
     });
+    let part = if clear.is_some() { Part::BesideAlpha } else { Part::Alone };
+    let colours = decoder.picture(container.primary(), part)?;
+    let mut pixels = Pixels { width, height, layout: colours.layout, data: colours.data };
     if let Some(id) = clear {
         if container.item(id).and_then(Item::size).map_err(explain)? != (width, height) {
             return Err(damaged(FORMAT, "its alpha has another size"));
         }
-        pixels = with_alpha(&pixels, &decoder.picture(id, true)?.data);
+        pixels = with_alpha(&pixels, &decoder.picture(id, Part::Alpha)?.data);
         if container.targets(b"prem", container.primary()).contains(&id) {
-            alpha::unpremultiply(pixels.layout, &mut pixels.data);
+            colour::unpremultiply(pixels.layout, &mut pixels.data);
         }
     }
     let icc = profile(item);
@@ -56,32 +56,52 @@ struct Samples {
     data: Vec<u8>,
 }
 
+/// What is wanted of a coded picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Its colours, where there is no alpha.
+    Alone,
+    /// Its colours, where there is alpha.
+    BesideAlpha,
+    /// Its luma, since it is alpha.
+    Alpha,
+}
+
 impl Reader<'_> {
-    /// The pixels of a picture, put together if it is a grid; of alpha (`grey`), only its luma.
-    fn picture(&self, id: u32, grey: bool) -> Result<Samples, PictureError> {
+    /// The pixels of a picture, put together if it is a grid.
+    fn picture(&self, id: u32, part: Part) -> Result<Samples, PictureError> {
         let item = self.container.item(id).map_err(explain)?;
         match &item.kind {
-            b"av01" => self.coded(item, item, grey),
-            b"grid" => self.grid(id, item, grey),
+            b"av01" => self.coded(item, item, part),
+            b"grid" => self.grid(id, item, part),
             _ => Err(unsupported("a picture that is neither AV1 nor a grid")),
         }
     }
 
     /// One coded picture. What its samples mean may be said by `whole`, which it is a tile of.
-    fn coded(&self, item: &Item<'_>, whole: &Item<'_>, grey: bool) -> Result<Samples, PictureError> {
+    fn coded(&self, item: &Item<'_>, whole: &Item<'_>, part: Part) -> Result<Samples, PictureError> {
         let size = item.size().map_err(explain)?;
         self.request.check_size(size.0, size.1, FORMAT)?;
         let data = self.container.data(item).map_err(explain)?;
         let coded = decode_av1(data, size, self.request.max_pixels)?;
         let meaning = nclx(item).or_else(|| nclx(whole)).unwrap_or(coded.meaning);
-        if grey || coded.chroma.is_none() {
-            return Ok(Samples { layout: Layout::Gray, data: coded.grey(meaning.full) });
+        let grey = match part {
+            Part::Alpha => Some(coded.alpha(meaning.full)),
+            _ if coded.chroma.is_some() => None,
+            Part::BesideAlpha => Some(coded.grey_beside_alpha(meaning)),
+            Part::Alone => Some(coded.grey(meaning.full)),
+        };
+        if let Some(data) = grey {
+            return Ok(Samples { layout: Layout::Gray, data });
         }
-        coded.colours(meaning).map(|data| Samples { layout: Layout::Rgb, data }).map_err(explain)
+        coded
+            .colours(meaning, part == Part::BesideAlpha)
+            .map(|data| Samples { layout: Layout::Rgb, data })
+            .map_err(explain)
     }
 
     /// A picture of tiles, which all have one size, but for what sticks out at the right and below.
-    fn grid(&self, id: u32, item: &Item<'_>, grey: bool) -> Result<Samples, PictureError> {
+    fn grid(&self, id: u32, item: &Item<'_>, part: Part) -> Result<Samples, PictureError> {
         let (width, height) = item.size().map_err(explain)?;
         let content = self.container.data(item).map_err(explain)?;
         let (rows, columns) = grid_shape(&content, (width, height)).map_err(explain)?;
@@ -89,7 +109,8 @@ impl Reader<'_> {
         if tiles.len() != rows * columns {
             return Err(damaged(FORMAT, format!("it has {} tiles, not {rows} x {columns}", tiles.len())));
         }
-        let mut canvas = Samples { layout: if grey { Layout::Gray } else { Layout::Rgb }, data: Vec::new() };
+        let mut canvas =
+            Samples { layout: if part == Part::Alpha { Layout::Gray } else { Layout::Rgb }, data: Vec::new() };
         let mut tile_size = (0, 0);
         for (index, &tile) in tiles.iter().enumerate() {
             let tile_item = self.container.item(tile).map_err(explain)?;
@@ -108,7 +129,7 @@ impl Reader<'_> {
             if tile_item.kind != *b"av01" || size != tile_size {
                 return Err(damaged(FORMAT, "its tiles are not alike"));
             }
-            let mut samples = self.coded(tile_item, item, grey)?;
+            let mut samples = self.coded(tile_item, item, part)?;
             if samples.layout != canvas.layout {
                 samples.data = samples.data.iter().flat_map(|&grey| [grey; 3]).collect();
             }
