@@ -83,7 +83,7 @@ impl Reader<'_> {
         let size = item.size().map_err(explain)?;
         self.request.check_size(size.0, size.1, FORMAT)?;
         let data = self.container.data(item).map_err(explain)?;
-        let coded = decode_av1(data, size, self.request.max_pixels)?;
+        let coded = decode_av1(data, size)?;
         let meaning = nclx(item).or_else(|| nclx(whole)).unwrap_or(coded.meaning);
         let grey = match part {
             Part::Alpha => Some(coded.alpha(meaning.full)),
@@ -163,11 +163,12 @@ fn place(tile: &[u8], tile_width: usize, canvas: &mut Samples, width: usize, (le
 }
 
 /// Decodes one AV1 picture of a known size.
-fn decode_av1(data: Vec<u8>, size: (u32, u32), max_pixels: u64) -> Result<Coded, PictureError> {
+fn decode_av1(data: Vec<u8>, size: (u32, u32)) -> Result<Coded, PictureError> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);
-    settings.set_frame_size_limit(u32::try_from(max_pixels).unwrap_or(u32::MAX));
+    // A larger one is refused before memory is set aside for it, whatever size the file states.
+    settings.set_frame_size_limit(u32::try_from(u64::from(size.0) * u64::from(size.1)).unwrap_or(u32::MAX));
     let mut decoder = Decoder::with_settings(&settings).map_err(|error| damaged(FORMAT, error))?;
     let sent = decoder.send_data(data, None, None, None);
     if let Err(error) = sent
@@ -290,6 +291,7 @@ fn refused(error: Error) -> PictureError {
         // It waits for more data than there is.
         Error::Again => PictureError::Truncated { format: FORMAT },
         Error::UnsupportedBitstream => unsupported("a kind of AV1 that the decoder does not know"),
+        // Among them a picture that is larger than the limit, which is the size that the file states.
         _ => damaged(FORMAT, "its AV1 data contradicts itself"),
     }
 }
@@ -401,10 +403,15 @@ mod tests {
 
     #[test]
     fn a_stated_size_that_is_not_the_pictures_is_damage() {
-        let mut file = plain([1, 2, 3]);
-        let at = file.windows(4).position(|window| window == b"ispe").expect("the size");
-        file[at + 11] = 63;
-        let wanted = damaged(FORMAT, "its picture has another size than the file states");
-        assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(wanted));
+        for (height, detail) in [
+            // It is not even begun with.
+            (63, "its AV1 data contradicts itself"),
+            (65, "its picture has another size than the file states"),
+        ] {
+            let mut file = plain([1, 2, 3]);
+            let at = file.windows(4).position(|window| window == b"ispe").expect("the size");
+            file[at + 15] = height;
+            assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(damaged(FORMAT, detail)));
+        }
     }
 }
