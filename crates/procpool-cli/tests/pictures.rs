@@ -6,7 +6,7 @@ mod samples;
 use std::io::Cursor;
 
 use procpool_cli::picture::{
-    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels, thumbnails,
 };
 use samples::{bmp, gif, gradient, jpeg, moving, pictures, png, profile};
 
@@ -198,6 +198,47 @@ fn animations_keep_moving_if_asked_for() {
     let still = thumbnail(&gif(300, 200), &options).expect("the picture is whole");
     let decoder = image_webp::WebPDecoder::new(Cursor::new(&still.bytes)).expect("the output is valid");
     assert!(!decoder.is_animated());
+}
+
+/// The file with a colour profile, which GIF has in an extension of its own.
+fn gif_with_profile(content: &[u8], icc: &[u8]) -> Vec<u8> {
+    let palette = 3 << ((content[10] & 7) + 1);
+    let (head, rest) = content.split_at(13 + palette);
+    let mut made = head.to_vec();
+    made.extend(b"\x21\xff\x0bICCRGBG1012");
+    for part in icc.chunks(255) {
+        made.push(part.len() as u8);
+        made.extend(part);
+    }
+    made.push(0);
+    made.extend(rest);
+    made
+}
+
+#[test]
+fn animations_in_several_sizes_are_those_of_one_each_and_keep_their_profile() {
+    let sizes = [Bounds::square(40), Bounds::square(20), Bounds { width: Some(7), height: None }];
+    let icc = profile(b"RGB ");
+    let options = Options { format: OutFormat::WebP, lossless: true, animated: true, ..Options::default() };
+    let content = gif_with_profile(&moving(), &icc);
+    for keep_profile in [false, true] {
+        let options = Options { keep_profile, ..options.clone() };
+        let all = thumbnails(&content, &options, &sizes).expect("the picture is whole");
+        assert_eq!(all.iter().map(|made| made.width).collect::<Vec<_>>(), [40, 20, 7]);
+        for (made, &bounds) in all.iter().zip(&sizes) {
+            assert_eq!(thumbnail(&content, &Options { bounds, ..options.clone() }).as_ref(), Ok(made));
+            let mut decoder = image_webp::WebPDecoder::new(Cursor::new(&made.bytes)).expect("the output is valid");
+            assert_eq!(decoder.num_frames(), 3);
+            assert_eq!(decoder.icc_profile().expect("the profile is whole"), keep_profile.then(|| icc.clone()));
+            let mut canvas = vec![0; decoder.output_buffer_size().expect("it is small")];
+            for duration in [70, 80, 90] {
+                assert_eq!(decoder.read_frame(&mut canvas).expect("a frame"), duration);
+            }
+        }
+    }
+    // One frame is no animation in any size.
+    let still = thumbnails(&gif(300, 200), &options, &sizes).expect("the picture is whole");
+    assert_eq!(still.iter().map(|made| made.width).collect::<Vec<_>>(), [40, 20, 7]);
 }
 
 #[test]

@@ -237,7 +237,7 @@ pub struct Thumbnail {
 /// # Errors
 /// See [`PictureError`]; the message leaves out the file's name, which is not known here.
 pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureError> {
-    if let Some(animation) = animation::thumbnail(input, options)? {
+    if let Some(animation) = animation::thumbnails(input, options, &[options.bounds])?.and_then(|mut all| all.pop()) {
         return Ok(animation);
     }
     let made = make(input, options)?;
@@ -252,9 +252,8 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
 /// # Errors
 /// As [`thumbnail`]; there are all of them or none.
 pub fn thumbnails(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Thumbnail>, PictureError> {
-    if options.animated {
-        let each = bounds.iter().map(|&bounds| thumbnail(input, &Options { bounds, ..options.clone() }));
-        return each.collect();
+    if let Some(animations) = animation::thumbnails(input, options, bounds)? {
+        return Ok(animations);
     }
     make_all(input, options, bounds)?.into_iter().map(|made| encoded(made, options)).collect()
 }

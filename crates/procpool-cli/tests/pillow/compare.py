@@ -52,12 +52,10 @@ def is_grey(picture):
 def allowed(kind, blur):
     """The largest difference that is no failure. Blur and reduction in one step round less often than Pillow does, and
     two programs that convert by a profile do not round alike."""
-    return max(1 if blur is not None and 1.5 <= blur <= 3 else 0, CONVERTED.get(kind, 0), DECODED.get(kind, 0))
+    return max(1 if blur is not None and 1.5 <= blur <= 3 else 0, CONVERTED.get(kind, 0))
 
 
 SRGB = ImageCms.createProfile("sRGB")
-# Samples of 5 and 6 bits are rounded where Pillow cuts.
-DECODED = {"BMP 16 bit": 3}
 CONVERTED = {"profile, RGB": 1, "profile, RGBA": 1, "profile, L": 2, "profile, LA": 2, "profile, CMYK": 6}
 
 
