@@ -105,11 +105,11 @@ fn what_is_accepted_is_what_the_library_makes_of_it() {
     });
 }
 
-/// Whether a file of three channels has colour at half the width and height.
+/// Whether a file has colour at half the width and height.
 fn halves_colour(file: &[u8]) -> bool {
     let frame = file.windows(2).position(|marker| marker[0] == 0xFF && matches!(marker[1], 0xC0 | 0xC2));
     let channels = frame.map(|at| &file[at + 9..]);
-    channels.is_some_and(|channels| channels[0] == 3 && [channels[2], channels[5], channels[8]] == [0x22, 0x11, 0x11])
+    channels.is_some_and(|channels| channels[0] >= 3 && [channels[2], channels[5], channels[8]] == [0x22, 0x11, 0x11])
 }
 
 #[test]
