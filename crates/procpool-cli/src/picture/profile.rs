@@ -295,9 +295,10 @@ mod tests {
             (Layout::Gray, encoded(ColorProfile::new_gray_with_gamma(2.2))),
             (Layout::Cmyk, black_counts()),
         ];
+        let cases = std::env::var("FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1);
         for (layout, profile) in &profiles {
             let before = picture(*layout, &[90; 12]);
-            for _ in 0..60 {
+            for _ in 0..60 * cases {
                 let mut damaged = profile[..profile.len() - random(2) * random(profile.len() - 20)].to_vec();
                 for _ in 0..=random(6) {
                     let at = random(damaged.len());
