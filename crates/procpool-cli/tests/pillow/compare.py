@@ -56,7 +56,7 @@ def allowed(kind, blur):
 
 
 SRGB = ImageCms.createProfile("sRGB")
-CONVERTED = {"profile, RGB": 1, "profile, RGBA": 1, "profile, L": 2, "profile, LA": 2, "profile, CMYK": 6}
+CONVERTED = {"profile, RGB": 1, "profile, RGBA": 1, "profile, L": 2, "profile, LA": 2, "profile, CMYK": 5}
 
 
 def to_srgb(picture, icc):
