@@ -8,6 +8,7 @@ mod measure;
 mod peers;
 mod plan;
 mod report;
+mod scaling;
 mod tasks;
 
 use std::process::ExitCode;
@@ -25,7 +26,9 @@ pool-bench: measures procpool beside other pools
   --quick         fewer and shorter rounds
   --rounds N      how many rounds
   --only A,B      only these peers
+  --workers N     how many workers each pool has [default: 2]
   --json FILE     also write every sample to FILE
+  --scaling N,N   instead: which share of their time pools of so many workers spend in tasks
   --idle SECONDS  instead: what a pool uses that is left alone so long, and what tasks take that wait
   --profile WHAT=N
                   instead: procpool alone does N empty tasks, for a profiler to watch; WHAT is trips, gather or map,
@@ -40,6 +43,7 @@ struct Args {
     rounds: usize,
     only: Option<Vec<String>>,
     json: Option<String>,
+    scaling: Option<Vec<usize>>,
     idle: Option<u64>,
     profile: Option<String>,
 }
@@ -81,13 +85,20 @@ fn main() -> ExitCode {
 
 /// Reads the command line; `None` if it asks for help.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
-    let mut parsed = Args { plan: Plan::full(), rounds: 5, only: None, json: None, idle: None, profile: None };
-    let mut rounds = None;
+    let mut parsed =
+        Args { plan: Plan::full(), rounds: 5, only: None, json: None, scaling: None, idle: None, profile: None };
+    let (mut rounds, mut workers) = (None, None);
+    let number = |text: &str| text.parse::<usize>().ok().filter(|&number| number > 0);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match arg.as_str() {
             "--quick" => (parsed.plan, parsed.rounds) = (Plan::quick(), 3),
-            "--rounds" => rounds = Some(value()?.parse::<usize>().map_err(|_| "--rounds needs a number")?),
+            "--rounds" => rounds = Some(number(&value()?).ok_or("--rounds needs a number")?),
+            "--workers" => workers = Some(number(&value()?).ok_or("--workers needs a number")?),
+            "--scaling" => {
+                let counts = value()?.split(',').map(number).collect::<Option<_>>();
+                parsed.scaling = Some(counts.ok_or("--scaling needs numbers of workers with commas between them")?);
+            }
             "--only" => parsed.only = Some(value()?.split(',').map(str::to_string).collect()),
             "--json" => parsed.json = Some(value()?),
             "--idle" => parsed.idle = Some(value()?.parse().map_err(|_| "--idle needs a number of seconds")?),
@@ -96,7 +107,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
             _ => return Err(format!("unknown argument {arg}").into()),
         }
     }
-    parsed.rounds = rounds.unwrap_or(parsed.rounds).max(1);
+    parsed.rounds = rounds.unwrap_or(parsed.rounds);
+    parsed.plan.workers = workers.unwrap_or(parsed.plan.workers);
     let names = PEERS.map(|(name, _)| name);
     if let Some(unknown) = parsed.only.iter().flatten().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("unknown peer {unknown:?}; there are: {}", names.join(", ")).into());
@@ -139,6 +151,9 @@ fn run(args: &Args) -> Result<()> {
             Some([threads]) if threads == "procpool threads" => profile::<Threads>(what),
             _ => profile::<Processes>(what),
         };
+    }
+    if let Some(counts) = &args.scaling {
+        return scaling::report(&args.plan, counts, args.rounds, args.only.as_deref());
     }
     let asked_for = |name: &str| args.only.as_ref().is_none_or(|only| only.iter().any(|o| o == name));
     let mut peers: Vec<Peer> = PEERS.into_iter().filter(|(name, _)| asked_for(name)).collect();

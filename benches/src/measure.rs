@@ -147,6 +147,26 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
         add("lend_us", percentile(&times, 50) * 1e6);
     }
 
+    shares(&pool, plan, &mut add)?;
+    pool.shut_down();
+    Ok(figures)
+}
+
+/// Measures what workers cost together: only the measures that say something about any number of them.
+pub(crate) fn scaling<P: Peer>(plan: &Plan) -> Result<Figures> {
+    let mut figures = Figures::new();
+    let mut add = |name: &str, value: f64| figures.entry(name.to_string()).or_default().push(value);
+    let pool = P::start(plan.workers)?;
+    for _ in 0..plan.warm_up {
+        pool.round_trip()?;
+    }
+    shares(&pool, plan, &mut add)?;
+    pool.shut_down();
+    Ok(figures)
+}
+
+/// Measures which share of its workers' time `pool` spends in tasks.
+fn shares<P: Peer>(pool: &P, plan: &Plan, add: &mut impl FnMut(&str, f64)) -> Result<()> {
     let steps_per_us = tasks::steps_per_us();
     for us in plan.task_us {
         let steps = (steps_per_us * us as f64) as u64;
@@ -158,9 +178,10 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
             add(&format!("map_{us}us_share"), share(enough(plan, 256, run)?));
         }
     }
-    // The best possible is that both cores work to the end: the long one takes as long as half of the others.
-    let skewed: Vec<u64> = (0..2000).map(|n| steps_per_us as u64 * if n == 700 { 100_000 } else { 100 }).collect();
-    let best_s = (1999.0 * 100.0 + 100_000.0) / 1e6 / plan.workers as f64;
+    // A worker that takes the long one alone leaves more work to each of the others than it has: at best all work to the end.
+    let tasks = 1000 * plan.workers;
+    let skewed: Vec<u64> = (0..tasks).map(|n| steps_per_us as u64 * if n == 700 { 100_000 } else { 100 }).collect();
+    let best_s = (100.0 * (tasks - 1) as f64 + 100_000.0) / 1e6 / plan.workers as f64;
     for _ in 0..3 {
         let start = Instant::now();
         if let Some(done) = pool.map_skewed(&skewed) {
@@ -168,8 +189,7 @@ pub(crate) fn round<P: Peer>(plan: &Plan) -> Result<Figures> {
             add("skewed_share", 100.0 * best_s / start.elapsed().as_secs_f64());
         }
     }
-    pool.shut_down();
-    Ok(figures)
+    Ok(())
 }
 
 /// Runs `run` with four times as many tasks each time, beginning with `tasks`, until it takes long enough, and then twice more:

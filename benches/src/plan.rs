@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What one round of one peer consists of.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plan {
-    /// Workers of each pool.
+    /// Workers of each pool: as many as are asked for, else two.
     pub(crate) workers: usize,
     /// How often a pool is built, asked for one result and shut down.
     pub(crate) starts: u32,

@@ -92,7 +92,8 @@ impl Report {
     }
 }
 
-fn median(samples: &[f64]) -> f64 {
+/// Of any samples; not a number if there are none.
+pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -104,7 +105,7 @@ fn median(samples: &[f64]) -> f64 {
 }
 
 /// Three digits, or all that are in front of the point.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
@@ -123,7 +124,7 @@ fn short(value: f64) -> String {
 }
 
 /// The load average of the last minute, as the kernel says.
-fn load() -> String {
+pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or("unknown").to_string()
 }

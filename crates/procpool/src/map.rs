@@ -19,11 +19,21 @@ use crate::supervisor::{Delivery, SharedBlob, Sink, Waiting};
 /// A chunk should keep a worker busy about this long: a thousand times the hand-over, and still no convoy.
 const CHUNK_NS: f64 = 200_000.0;
 const CHUNK_MAX: u32 = 4096;
-/// Tasks drawn from the input and not yet yielded. Enough that one task a thousand times longer than the others does not
-/// leave the other workers idle while the outputs behind it wait for their turn.
+/// Tasks drawn from the input and not yet yielded, at least. Enough that one task a thousand times longer than the others does
+/// not leave the other workers idle while the outputs behind it wait for their turn.
 const WINDOW: u64 = 4096;
+/// And at most.
+const WIDEST: u64 = 128 * 1024;
+/// The worker that has the next output may be without a CPU for so long, where they are shared; the others go on meanwhile.
+const STALL_NS: f64 = 50_000_000.0;
 /// Chunks in flight per worker: for chunks as long as they should be, and for shorter ones.
 const IN_FLIGHT: (f64, f64) = (8.0, 32.0);
+
+/// How many tasks of `task_ns` each may be drawn and not yet yielded.
+fn window(workers: f64, task_ns: Option<f64>) -> u64 {
+    let meanwhile = task_ns.map_or(0, |one| (workers * STALL_NS / one.max(1.0)) as u64);
+    meanwhile.clamp(WINDOW, WIDEST)
+}
 
 /// What the engine delivers, until the iterator takes it.
 #[derive(Debug, Default)]
@@ -230,8 +240,9 @@ where
             let chunk = self.chunk_size.unwrap_or_else(|| self.learn(task_ns));
             let chunk_ns = task_ns.unwrap_or(CHUNK_NS) * f64::from(chunk);
             let per_worker = (CHUNK_NS / chunk_ns.max(1.0) * IN_FLIGHT.0).clamp(IN_FLIGHT.0, IN_FLIGHT.1);
-            let in_flight = (per_worker * self.client.engine().lock().sched.target() as f64) as u64 * u64::from(chunk);
-            let window = WINDOW.max(in_flight);
+            let workers = self.client.engine().lock().sched.target() as f64;
+            let in_flight = (per_worker * workers) as u64 * u64::from(chunk);
+            let window = window(workers, task_ns).max(in_flight);
             let enough = self.drawn - ended >= in_flight;
             if enough || self.drawn - self.yielded >= window || !self.send_chunk(chunk) {
                 // Else the other workers would run dry while the next output is that of a long task.
@@ -437,5 +448,19 @@ impl<I, O> fmt::Debug for Map<'_, I, O> {
 impl<I, O> fmt::Debug for MapUnordered<'_, I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MapUnordered").field("drawn", &self.0.drawn).field("yielded", &self.0.yielded).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_wide_where_many_end_while_one_stalls() {
+        assert_eq!(window(2.0, None), WINDOW);
+        assert_eq!(window(2.0, Some(1e6)), WINDOW, "100 of them end meanwhile");
+        assert_eq!(window(2.0, Some(5_000.0)), 20_000);
+        assert_eq!(window(16.0, Some(5_000.0)), WIDEST);
+        assert_eq!(window(2.0, Some(0.0)), WIDEST);
     }
 }

@@ -1,11 +1,30 @@
 //! Who gets what: handing out, taking back, starting and retiring workers.
 
 use super::workers::{Phase, Worker};
-use super::{Action, Closing, Doom, FrameId, Keep, Nanos, Place, START_TRIES, Sched, WorkerId};
+use super::{Action, Closing, Doom, FrameId, Keep, MILLISECOND, Nanos, Place, START_TRIES, Sched, WorkerId};
+
+/// About what it takes a worker to wake up, with what it costs to wake it.
+const WAKING: Nanos = 20_000;
+/// With more frames than this nobody is near.
+const FEW: usize = 4;
+/// To take work from one worker for another costs some microseconds, and that one is woken for it.
+const WORTH_TAKING: Nanos = 50_000;
+/// Who is so much later than expected must be at a task that takes unusually long.
+const LATE: Nanos = 2 * MILLISECOND;
+
+/// Whether some worker will soon be done with what it has.
+enum Near {
+    /// This one, and it takes another frame.
+    At(WorkerId),
+    /// One that takes no more at present; what waits may grow meanwhile. Until when to believe that.
+    Soon(Nanos),
+    None,
+}
 
 impl<P: Clone> Sched<P> {
     /// Hands out what waits, starts workers that are missing, ends those that are too many, evens out what was sent.
     pub(super) fn dispatch(&mut self, now: Nanos) {
+        self.look_again = None;
         self.retire_superfluous();
         self.hand_out(now);
         if self.closing != Closing::No && self.frames.is_empty() {
@@ -14,13 +33,17 @@ impl<P: Clone> Sched<P> {
         }
         self.start_missing();
         if self.queue.len() == 0 {
-            self.rebalance();
+            self.rebalance(now);
         }
     }
 
     /// How many workers have something to do.
     fn busy(&self) -> usize {
         self.workers.values().filter(|w| !w.sent.is_empty()).count()
+    }
+
+    fn look_again_at(&mut self, at: Nanos) {
+        self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
     }
 
     fn hand_out(&mut self, now: Nanos) {
@@ -37,9 +60,15 @@ impl<P: Clone> Sched<P> {
             let grows = entry.grows && entry.is_fresh() && items < self.look_ahead.group(function);
             let depth = self.look_ahead.depth(function, items, grows);
             let takes = |w: &Worker| w.takes(depth) && (may_begin || !w.sent.is_empty());
-            let free = self.workers.iter_mut().filter(|(_, w)| takes(w)).min_by_key(|(_, w)| w.sent.len());
             let priority = entry.spec.priority;
-            let Some((&worker, w)) = free else { return self.make_way(priority) };
+            let least = || self.workers.iter().filter(|(_, w)| takes(w)).min_by_key(|(_, w)| w.sent.len());
+            let worker = match self.near(frame, takes, now) {
+                Near::At(worker) => Some(worker),
+                Near::Soon(until) => return self.look_again_at(until),
+                Near::None => least().map(|(worker, _)| *worker),
+            };
+            let Some(worker) = worker else { return self.make_way(priority) };
+            let (Some(entry), Some(w)) = (self.frames.get_mut(frame), self.workers.get_mut(&worker)) else { return };
             self.queue.pop_front();
             if w.sent.is_empty() {
                 w.start_clock(now);
@@ -55,6 +84,36 @@ impl<P: Clone> Sched<P> {
                 self.recycle(worker);
             }
         }
+    }
+
+    /// Where a short frame would be done before another worker has even woken up.
+    fn near(&self, frame: FrameId, takes: impl Fn(&Worker) -> bool, now: Nanos) -> Near {
+        let Some(own) = self.work(frame).filter(|own| *own < WAKING) else { return Near::None };
+        let (mut best, mut soon) = (None, None);
+        for (&worker, w) in &self.workers {
+            let late_at = self.late_at(w);
+            if w.phase != Phase::Ready || w.doom.is_some() || !(1..=FEW).contains(&w.sent.len()) || late_at <= now {
+                continue;
+            }
+            let ahead: Option<Nanos> = w.sent.iter().map(|frame| self.work(*frame)).sum();
+            let Some(done) = ahead.map(|ahead| ahead + own).filter(|done| *done <= WAKING) else { continue };
+            if takes(w) {
+                best = Some(best.map_or((done, worker), |best| (done, worker).min(best)));
+            } else {
+                soon = Some(soon.map_or(late_at, |soon: Nanos| late_at.min(soon)));
+            }
+        }
+        match (best, soon) {
+            (Some((_, worker)), _) => Near::At(worker),
+            (None, Some(until)) if self.frames.get(frame).is_some_and(|entry| entry.grows) => Near::Soon(until),
+            _ => Near::None,
+        }
+    }
+
+    /// How long the tasks of a frame that have not ended will take together, if that can be told.
+    fn work(&self, frame: FrameId) -> Option<Nanos> {
+        let entry = self.frames.get(frame)?;
+        self.look_ahead.expected(entry.spec.function, entry.tasks())
     }
 
     /// Ends the frame at the front of the queue before the first task that is not to begin; what follows that one becomes the
@@ -132,14 +191,44 @@ impl<P: Clone> Sched<P> {
         }
     }
 
-    /// Takes tasks that wait from the fullest worker for each idle one.
-    fn rebalance(&mut self) {
+    /// Takes tasks that wait from the worker with the most of them for each idle one, if that is worth it or they wait behind a
+    /// task that takes unusually long.
+    fn rebalance(&mut self, now: Nanos) {
         let idle = self.workers.values().filter(|w| w.takes(1)).count();
         for _ in 0..idle.min(self.target.saturating_sub(self.busy())) {
-            let spares = self.workers.iter().filter_map(|(&worker, w)| Some((w.sent.len(), worker, self.spare(w)?)));
-            let Some((_, worker, (frame, keep))) = spares.max_by_key(|(frames, ..)| *frames) else { return };
+            let mut best: Option<((bool, Nanos), WorkerId, FrameId, Keep)> = None;
+            let mut next_late = Nanos::MAX;
+            for (&worker, w) in &self.workers {
+                let Some((frame, keep)) = self.spare(w) else { continue };
+                let late_at = self.late_at(w);
+                let rank = (late_at <= now, self.gain(frame, keep));
+                next_late = next_late.min(late_at);
+                if best.is_none_or(|(most, ..)| rank > most) {
+                    best = Some((rank, worker, frame, keep));
+                }
+            }
+            let Some(((late, gain), worker, frame, keep)) = best else { return };
+            if !late && gain < WORTH_TAKING {
+                return self.look_again_at(next_late);
+            }
             self.ask_back(worker, frame, keep);
         }
+    }
+
+    /// How much work is taken back with this.
+    fn gain(&self, frame: FrameId, keep: Keep) -> Nanos {
+        let Some(entry) = self.frames.get(frame) else { return 0 };
+        let tasks = match keep {
+            Keep::Before(_) => entry.tasks(),
+            Keep::Half => entry.tasks() / 2,
+        };
+        self.look_ahead.expected(entry.spec.function, tasks).unwrap_or(Nanos::MAX)
+    }
+
+    /// From when on a worker is so late with its present frame that it must be at an unusually long task.
+    fn late_at(&self, w: &Worker) -> Nanos {
+        let expected = w.sent.front().and_then(|frame| self.work(*frame)).unwrap_or(0);
+        w.front_since.saturating_add(expected).saturating_add(LATE)
     }
 
     fn retire_superfluous(&mut self) {

@@ -75,6 +75,7 @@ impl<P: Clone> Sched<P> {
     /// The clock was put back to `now`: nothing has happened later than that.
     pub(crate) fn forget_the_future(&mut self, now: Nanos) {
         self.broken_since = self.broken_since.min(now);
+        self.look_again = self.look_again.map(|at| at.min(now));
         for w in self.workers.values_mut() {
             w.front_since = w.front_since.min(now);
         }

@@ -28,6 +28,11 @@ impl LookAhead {
         self.per_task.entry(function).and_modify(|average| *average += (one - *average) / 8.0).or_insert(one);
     }
 
+    /// How long so many tasks of this function will take one after another, if that can be told.
+    pub(super) fn expected(&self, function: u64, tasks: u32) -> Option<Nanos> {
+        self.per_task.get(&function).map(|one| (one * f64::from(tasks)) as Nanos)
+    }
+
     /// How many tasks of this function, submitted one by one, may travel together: as many as a worker should have in hand.
     pub(super) fn group(&self, function: u64) -> u32 {
         self.per_task.get(&function).map_or(1, |one| (GROUP as f64 / one.max(1.0)) as u32)

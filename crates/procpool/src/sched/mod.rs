@@ -11,6 +11,8 @@ mod lookahead;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod waiting;
 mod workers;
@@ -164,6 +166,8 @@ pub(crate) struct Sched<P> {
     /// How many tasks a worker may be given in its life.
     tasks_per_worker: Option<u64>,
     look_ahead: LookAhead,
+    /// When to look again whether a worker is late with what others could do.
+    look_again: Option<Nanos>,
     counts: Counts,
     actions: Vec<Action<P>>,
 }
@@ -182,6 +186,7 @@ impl<P: Clone> Sched<P> {
             broken_since: 0,
             tasks_per_worker: None,
             look_ahead: LookAhead::default(),
+            look_again: None,
             counts: Counts::default(),
             actions: Vec::new(),
         }
@@ -374,7 +379,12 @@ impl<P: Clone> Sched<P> {
             // Inside a frame of several tasks the clock starts anew with each; look often enough to see that.
             Some(if last_task { w.front_since.saturating_add(timeout) } else { now + timeout / 8 + 1 })
         });
-        deadlines.chain(blocked).min()
+        deadlines.chain(blocked).chain(self.look_again).min()
+    }
+
+    /// When [`Sched::tick`] is needed because a worker may be late by then, besides the deadlines of tasks that were sent.
+    pub(crate) fn look_again(&self) -> Option<Nanos> {
+        self.look_again
     }
 
     /// The frame that the worker is at, and the number of its next task.

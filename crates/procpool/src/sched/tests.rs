@@ -16,10 +16,7 @@ impl Table {
     }
 
     fn submit(&mut self, name: char, items: u32) -> FrameId {
-        self.submit_with(
-            name,
-            Spec { items, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 },
-        )
+        self.submit_with(name, spec_of(items))
     }
 
     fn submit_with(&mut self, name: char, spec: Spec) -> FrameId {
@@ -444,6 +441,59 @@ fn an_idle_worker_takes_half_of_what_waits_in_a_frame() {
     assert_eq!(t.settle(), ["send a[0..9] to 0", "revoke half from 0", "send a[5..9] to 1"]);
     t.sched.finished(WorkerId(0), a, 0, 5, None, 0).unwrap();
     assert_eq!(t.settle(), ["revoke half from 1", "send a[7..9] to 0"]);
+}
+
+/// Two idle workers, and tasks that take a microsecond.
+fn with_short_tasks() -> Table {
+    let mut t = Table::with_ready(2);
+    (0..200).for_each(|_| t.sched.look_ahead.learn(1, 1_000));
+    t
+}
+
+#[test]
+fn a_short_task_waits_where_it_is_done_before_another_worker_is_awake() {
+    let mut t = with_short_tasks();
+    let a = t.submit('a', 1);
+    t.submit('b', 1);
+    assert_eq!(t.settle(), ["send a[0..1] to 0", "send b[0..1] to 0"]);
+    t.submit('c', 100);
+    assert_eq!(t.settle(), ["send c[0..100] to 1"], "that is worth waking it");
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(1_000), 0).unwrap();
+    t.submit_with('d', Spec { function: 2, ..spec_of(1) });
+    assert_eq!(t.settle(), ["send d[0..1] to 0"], "nothing is known of it, so it goes where least waits");
+}
+
+#[test]
+fn who_waits_for_a_worker_that_is_late_goes_elsewhere() {
+    let mut t = with_short_tasks();
+    t.submit('a', 1);
+    t.submit('b', 1);
+    t.settle();
+    t.sched.submit_growing('c', spec_of(1), t.now).unwrap();
+    assert_eq!(t.settle(), Actions::new(), "it may grow until worker 0 is done");
+    let late = t.sched.next_tick(t.now).unwrap();
+    t.sched.tick(late - 1, |_| 0);
+    assert_eq!((t.settle(), t.sched.next_tick(late - 1)), (Actions::new(), Some(late)));
+    t.sched.tick(late, |_| 0);
+    assert_eq!(t.settle(), ["send c[0..1] to 1"]);
+}
+
+#[test]
+fn little_work_is_taken_only_from_a_worker_that_is_late() {
+    let mut t = with_short_tasks();
+    t.submit('a', 10);
+    t.submit('b', 10);
+    assert_eq!(t.settle(), ["send a[0..10] to 0", "send b[0..10] to 0"]);
+    let late = t.sched.next_tick(t.now).unwrap();
+    t.sched.tick(late - 1, |_| 0);
+    assert_eq!((t.settle(), t.sched.next_tick(late - 1)), (Actions::new(), Some(late)));
+    t.now = late;
+    t.sched.tick(late, |_| 0);
+    assert_eq!(t.settle(), ["revoke from 0", "send b[0..10] to 1"]);
+}
+
+fn spec_of(items: u32) -> Spec {
+    Spec { items, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 }
 }
 
 #[test]

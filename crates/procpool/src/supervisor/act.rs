@@ -8,7 +8,7 @@ impl Core {
         loop {
             let actions = self.sched.take_actions();
             if actions.is_empty() {
-                return;
+                return self.wake_supervisor_at(self.sched.look_again(), out);
             }
             for action in actions {
                 self.act(action, now, out);
