@@ -174,11 +174,11 @@ mod tests {
             pixels.iter().for_each(|pixel| content.extend(pixel.to_le_bytes()));
             decode(&content, &request()).expect("a valid file").pixels.data
         };
-        let all: Vec<u16> = (0..32).map(|level| level << 10 | level << 5 | level).collect();
+        let all: Vec<u16> = (0..32).map(|level| (level << 10) | (level << 5) | level).collect();
         let wanted: Vec<u8> = (0..32u32).flat_map(|level| [(level * 255 / 31) as u8; 3]).collect();
         assert_eq!(of(&[16, 0, 0, 0], &[], &all), wanted);
         assert_eq!(of(&[16, 0, 3, 0], &[0x7C00, 0x03E0, 0x001F], &all), wanted);
-        let all: Vec<u16> = (0..64).map(|level| level / 2 << 11 | level << 5 | level / 2).collect();
+        let all: Vec<u16> = (0..64).map(|level| ((level / 2) << 11) | (level << 5) | (level / 2)).collect();
         let wanted =
             |level: u32| [level / 2 * 255 / 31, level * 255 / 63, level / 2 * 255 / 31].map(|level| level as u8);
         let wanted: Vec<u8> = (0..64).flat_map(wanted).collect();

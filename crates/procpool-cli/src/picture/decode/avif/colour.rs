@@ -28,8 +28,8 @@ pub(super) struct Coded {
     pub(super) chroma: Option<[Plane; 2]>,
     /// Bits per sample.
     pub(super) bits: u8,
-    /// What the samples mean, as the coded picture says.
-    pub(super) meaning: Meaning,
+    /// What the samples mean, as the coded picture says, if it is anything known.
+    pub(super) meaning: Option<Meaning>,
 }
 
 /// What samples mean.
@@ -333,7 +333,7 @@ mod tests {
     fn one(bits: u8, samples: [u16; 3], matrix: u16, full: bool) -> Vec<u8> {
         let [luma, blue, red] = samples.map(|sample| plane(1, &[sample]));
         let meaning = Meaning { matrix, full };
-        let coded = Coded { luma, chroma: Some([blue, red]), bits, meaning };
+        let coded = Coded { luma, chroma: Some([blue, red]), bits, meaning: Some(meaning) };
         let plain = coded.colours(meaning, false).expect("a known matrix");
         let beside_alpha = coded.colours(meaning, true).expect("a known matrix");
         assert!(plain.iter().zip(&beside_alpha).all(|(a, b)| a.abs_diff(*b) <= 1), "{plain:?} {beside_alpha:?}");

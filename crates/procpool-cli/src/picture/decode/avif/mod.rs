@@ -4,6 +4,8 @@
 mod colour;
 mod container;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
 use re_rav1d::dav1d::{Decoder, Error, PixelLayout, PlanarImageComponent, Settings, pixel};
 
@@ -84,7 +86,8 @@ impl Reader<'_> {
         self.request.check_size(size.0, size.1, FORMAT)?;
         let data = self.container.data(item).map_err(explain)?;
         let coded = decode_av1(data, size)?;
-        let meaning = nclx(item).or_else(|| nclx(whole)).unwrap_or(coded.meaning);
+        let meaning = nclx(item).or_else(|| nclx(whole)).or(coded.meaning);
+        let meaning = meaning.ok_or_else(|| unsupported("colours of a rare kind"))?;
         let grey = match part {
             Part::Alpha => Some(coded.alpha(meaning.full)),
             _ if coded.chroma.is_some() => None,
@@ -213,8 +216,10 @@ fn decode_av1(data: Vec<u8>, size: (u32, u32)) -> Result<Coded, PictureError> {
         Some(size) => Some([plane(PlanarImageComponent::U, size)?, plane(PlanarImageComponent::V, size)?]),
         None => None,
     };
-    let meaning =
-        Meaning { matrix: picture.matrix_coefficients() as u16, full: picture.color_range() == pixel::YUVRange::Full };
+    // The library panics at numbers that H.273 keeps for later.
+    let matrix = catch_unwind(AssertUnwindSafe(|| picture.matrix_coefficients() as u16)).ok();
+    let full = picture.color_range() == pixel::YUVRange::Full;
+    let meaning = matrix.map(|matrix| Meaning { matrix, full });
     Ok(Coded { luma, chroma, bits, meaning })
 }
 
@@ -413,5 +418,22 @@ mod tests {
             file[at + 15] = height;
             assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(damaged(FORMAT, detail)));
         }
+    }
+
+    #[test]
+    fn colours_of_no_known_kind_are_refused() {
+        let mut file = plain([200, 90, 30]);
+        assert!(!file.windows(4).any(|window| window == b"colr"), "what the file says of them would count more");
+        // The picture says it with three numbers of 8 bits that begin at any bit: BT.709, sRGB, BT.601.
+        let data = file.windows(4).position(|window| window == b"mdat").expect("the picture");
+        let bits = |file: &[u8], at: usize| {
+            (at..at + 24).fold(0u32, |sum, bit| sum << 1 | u32::from(file[bit / 8] >> (7 - bit % 8) & 1))
+        };
+        let from = (data * 8..file.len() * 8 - 24).find(|&at| bits(&file, at) == 0x01_0D_06).expect("the numbers");
+        // 3 in place of 6.
+        for bit in [from + 21, from + 23] {
+            file[bit / 8] ^= 1 << (7 - bit % 8);
+        }
+        assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(unsupported("colours of a rare kind")));
     }
 }
