@@ -220,7 +220,7 @@ impl Job for Thumbs {
     }
 
     fn done(&mut self, input: &Path, plan: &ThumbPlan, done: &ThumbDone) -> (String, Record) {
-        self.overview.made(input, plan.outputs[0].path(), done.sizes.first().copied());
+        self.overview.made(input, &plan.outputs, &done.sizes);
         let output = |number: usize| {
             let (width, height) = done.sizes.get(number).copied().unwrap_or_default();
             Record::default().with("width", width).with("height", height)
@@ -258,7 +258,7 @@ impl Job for Thumbs {
     }
 
     fn there(&mut self, input: &Path, plan: &ThumbPlan) -> Record {
-        self.overview.made(input, plan.outputs[0].path(), None);
+        self.overview.made(input, &plan.outputs, &[]);
         match plan.outputs.as_slice() {
             [one] => Record::default().with_path("output", one.path()),
             several => {

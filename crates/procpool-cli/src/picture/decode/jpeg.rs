@@ -110,14 +110,7 @@ fn finish(
             *ink = !*ink;
         }
     }
-    Decoded {
-        pixels,
-        full_size,
-        extent: (f64::from(full_size.0) / f64::from(shrink), f64::from(full_size.1) / f64::from(shrink)),
-        orientation,
-        icc: icc.filter(|profile| fits(profile, layout)),
-        warning: None,
-    }
+    Decoded { pixels, full_size, shrink, orientation, icc: icc.filter(|profile| fits(profile, layout)), warning: None }
 }
 
 /// Whether the four channels have resolutions the decoder can handle (it panics at others): all
