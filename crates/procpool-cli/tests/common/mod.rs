@@ -173,6 +173,18 @@ pub(crate) struct Running {
     watchdog: Option<(Sender<()>, JoinHandle<bool>)>,
 }
 
+/// A program that is started with a signal ignored keeps ignoring it, as it should; so nothing can be tested then.
+fn require_heard(signal: Signal) {
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("ignored signals");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
+    let is_ignored = ignored >> (signal.as_raw() - 1) & 1 == 1;
+    assert!(
+        !is_ignored,
+        "these tests were started with {signal:?} ignored, as by `nohup make test &`: start them otherwise"
+    );
+}
+
 impl Running {
     fn new(mut child: Child) -> Running {
         let stdout = child.stdout.take().map(BufReader::new);
@@ -194,11 +206,13 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
+        require_heard(signal);
         kill_process(pid_of(self.child.id()), signal).expect("signal");
     }
 
     /// As a terminal does on Ctrl-C: to the workers too.
     pub(crate) fn signal_group(&self, signal: Signal) {
+        require_heard(signal);
         kill_process_group(pid_of(self.child.id()), signal).expect("signal");
     }
 
