@@ -5,7 +5,7 @@ PROCPOOL = target/release/procpool
 
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-.PHONY: demo test bench bench-python bench-files bench-thumbs faults loom fuzz soak build clean
+.PHONY: demo test bench bench-python bench-files bench-scaling bench-thumbs faults loom fuzz soak build clean
 
 demo: build
 	@$(PROCPOOL) thumbs images -o thumbs
@@ -32,6 +32,13 @@ bench-files: build
 	$(PYTHON) benches/files/run.py $(PROCPOOL) --document docs/BENCHMARKS.md
 	PYTHON=$(PYTHON) sh benches/table/run.sh --document docs/BENCHMARKS.md
 	PYTHON=$(PYTHON) sh benches/dataset/run.sh --document docs/BENCHMARKS.md
+
+# What more workers bring, to the pool and to the jobs; for a machine with many CPUs that is left alone: minutes.
+bench-scaling: build
+	$(CARGO) run --release --quiet -p procpool-benches -- --scaling 1,2,4,8,16 --rounds 3
+	[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check pillow
+	.venv/bin/python benches/scaling.py $(PROCPOOL)
 
 # Thumbnails beside Pillow and, where installed, vipsthumbnail and ImageMagick: some minutes.
 bench-thumbs:

@@ -14,7 +14,7 @@ fi
 if [ -n "${missing:-}" ]; then
     echo "without them, the same bodies on more random cases: FUZZ_CASES=100 $cargo test -p procpool --lib fuzz" >&2
     echo "and: FUZZ_CASES=100 $cargo test -p procpool-jpeg --test damage" >&2
-    echo "and: FUZZ_CASES=100 $cargo test -p procpool-cli --test pictures damage" >&2
+    echo "and: FUZZ_CASES=100 $cargo test -p procpool-cli --test pictures --lib damage" >&2
     exit 1
 fi
 for target in ${FUZZ_TARGETS:-ring items messages acceptance jpeg picture profile}; do

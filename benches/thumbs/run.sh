@@ -16,9 +16,9 @@ cargo build --quiet --release -p procpool-cli
 target=$(cargo metadata --format-version 1 --no-deps |
     "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 pictures=$target/bench-thumbs
-if [ ! -e "$pictures/made" ]; then
+if [ ! -e "$pictures/avif/made" ]; then
     echo "making the pictures: a minute"
     "$python" "$here/pictures.py" "$root/images" "$pictures"
-    touch "$pictures/made"
+    touch "$pictures/avif/made"
 fi
 exec "$python" "$here/compare.py" --program "$target/release/procpool" --pictures "$pictures" "$@"

@@ -3,11 +3,12 @@
 //! Usage: `thumbnail_pixels JOBS`, where each line of the file JOBS is
 //! `input<TAB>output<TAB>width<TAB>height<TAB>blur`, with `-` for no blur or a free side, and optionally `<TAB>fit<TAB>filter`
 //! behind it, and `<TAB>fast` behind that. An output file is one line `width height channels`, then the raw pixels; or one line `error: ...`.
+//! An output whose name ends with `.avif` is that instead, of quality 90.
 
 use std::error::Error;
 use std::fs;
 
-use procpool_cli::picture::{Bounds, Filter, Fit, Options, OutFormat, thumbnail_pixels};
+use procpool_cli::picture::{Bounds, Exactness, Filter, Fit, Options, OutFormat, thumbnail, thumbnail_pixels};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let jobs = std::env::args().nth(1).ok_or("usage: thumbnail_pixels JOBS")?;
@@ -40,10 +41,15 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "box" => Filter::Box,
                 _ => return Err(format!("no filter: {filter}").into()),
             },
-            fast,
+            exactness: if fast { Exactness::Close } else { Exactness::Exact },
             format: OutFormat::Png,
             ..Options::default()
         };
+        if output.ends_with(".avif") {
+            let options = Options { format: OutFormat::Avif, quality: 90, ..options };
+            fs::write(output, thumbnail(&fs::read(input)?, &options)?.bytes)?;
+            continue;
+        }
         let content = match thumbnail_pixels(&fs::read(input)?, &options) {
             Ok(pixels) => {
                 let (width, height) = (pixels.width, pixels.height);

@@ -26,7 +26,7 @@ use crate::jobs::logs::filter::Filter;
 use crate::jobs::logs::{LogsPlan, Settings, Shape};
 use crate::jobs::table::{OutFormat as TableOut, Syntax, TablePlan, format_by_name};
 use crate::jobs::thumbs::{OverviewPlan, Place, ThumbsPlan, label, sheet_format};
-use procpool_cli::picture::{self, Crop, Fit, Options, OutFormat, SampleOptions};
+use procpool_cli::picture::{self, Crop, Exactness, Fit, Options, OutFormat, SampleOptions};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -309,7 +309,7 @@ fn options(args: &PictureArgs) -> Options {
             CropArg::Entropy => Crop::Entropy,
             CropArg::Attention => Crop::Attention,
         },
-        fast: args.fast,
+        exactness: if args.fast { Exactness::Close } else { Exactness::Exact },
         filter: filter(args.filter),
         blur: args.blur,
         quality: args.quality,
@@ -330,6 +330,8 @@ fn options(args: &PictureArgs) -> Options {
         background: args.background,
         animated: args.animated,
         lenient: args.lenient,
+        // How many are left over is known only with the inputs.
+        threads: 1,
         max_pixels: args.max_pixels,
     }
 }

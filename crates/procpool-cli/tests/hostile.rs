@@ -204,6 +204,29 @@ fn outputs_that_cannot_be_written_are_named() {
 }
 
 #[test]
+fn devices_and_pipes_are_not_replaced() {
+    let place = Place::new();
+    place.picture("a.jpg", "wren.jpg");
+    fs::create_dir(place.path("out")).expect("folder");
+    mknodat(CWD, place.path("out/a.jpg"), FileType::Fifo, 0o600.into(), 0).expect("pipe");
+    symlink("/dev/null", place.path("page.html")).expect("link");
+    let ran = place.run(&["thumbs", "a.jpg", "-o", "out", "--gallery", "page.html", "--contact-sheet", "out/a.jpg"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    let ran = place.run(&["thumbs", "a.jpg", "-o", "out", "--gallery", "page.html"]);
+    let why = "it is no file but a device, a pipe or a socket";
+    assert_eq!(
+        ran.failures(),
+        [format!("a.jpg: cannot write out/a.jpg: {why}"), format!("procpool: cannot write page.html: {why}")]
+    );
+    assert_eq!(ran.code, 1);
+    place.write("access.log", "1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0\" 200 2326\n");
+    let ran = place.run(&["logs", "access.log", "--report", "page.html"]);
+    assert!(ran.code == 1 && ran.stderr.contains(why), "{ran:?}");
+    assert_eq!(fs::read_link(place.path("page.html")).expect("still a link"), std::path::Path::new("/dev/null"));
+    assert_eq!(place.listing("."), ["a.jpg", "access.log", "out/a.jpg", "page.html"]);
+}
+
+#[test]
 fn full_and_read_only_file_systems_cost_one_line_per_file() {
     let place = Place::new();
     place.picture("otters.jpg", "otters.jpg");

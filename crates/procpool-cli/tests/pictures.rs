@@ -6,9 +6,9 @@ mod samples;
 use std::io::Cursor;
 
 use procpool_cli::picture::{
-    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels, thumbnails,
 };
-use samples::{avif, bmp, gif, gradient, jpeg, moving, pictures, png, profile, tiff};
+use samples::{bmp, gif, gradient, jpeg, moving, pictures, png, profile};
 
 fn refusal(input: &[u8]) -> PictureError {
     thumbnail(input, &Options::default()).expect_err("the input is not a picture")
@@ -106,65 +106,6 @@ fn a_cut_off_picture_is_refused_wherever_it_is_cut() {
     }
 }
 
-/// A JPEG header that states a size, followed by too little data.
-fn jpeg_bomb(width: u16, height: u16) -> Vec<u8> {
-    let mut bomb = jpeg(16, 16);
-    let frame = bomb.windows(2).position(|window| window == [0xFF, 0xC0]).expect("the file has a frame header");
-    bomb[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
-    bomb[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
-    bomb
-}
-
-fn png_bomb(side: u32) -> Vec<u8> {
-    let mut header = b"IHDR".to_vec();
-    header.extend(side.to_be_bytes());
-    header.extend(side.to_be_bytes());
-    header.extend([8, 2, 0, 0, 0]);
-    let mut crc = u32::MAX;
-    for byte in &header {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
-        }
-    }
-    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
-    bomb.extend(header);
-    bomb.extend((!crc).to_be_bytes());
-    bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
-    bomb
-}
-
-#[test]
-fn header_bombs_are_refused_by_their_stated_size() {
-    let too_large = |side| PictureError::TooLarge { width: side, height: side, limit: 500_000_000 };
-    assert_eq!(refusal(&jpeg_bomb(65_535, 65_535)), too_large(65_535));
-    assert_eq!(refusal(&png_bomb(1 << 30)), too_large(1 << 30));
-
-    // The frame of 1 x 1 pixel juts out of the canvas to the far corner.
-    let mut bomb = gif(1, 1);
-    bomb[6..10].fill(0xFF);
-    assert_eq!(refusal(&bomb), too_large(65_535));
-
-    let mut bomb = bmp(1, 1);
-    for side in bomb[18..26].chunks_exact_mut(4) {
-        side.copy_from_slice(&100_000u32.to_le_bytes());
-    }
-    assert_eq!(refusal(&bomb), too_large(100_000));
-
-    let mut bomb = avif(16, 16);
-    let size = bomb.windows(4).position(|window| window == b"ispe").expect("the file states its size");
-    bomb[size + 8..size + 16].fill(0x7F);
-    assert_eq!(refusal(&bomb), too_large(0x7F7F_7F7F));
-
-    let mut bomb = tiff(1, 1);
-    let directory = u32::from_le_bytes([bomb[4], bomb[5], bomb[6], bomb[7]]) as usize;
-    for entry in bomb[directory + 2..].chunks_exact_mut(12).take(2) {
-        assert!(matches!(entry[..2], [0 | 1, 1]), "width, then height");
-        entry[8..12].copy_from_slice(&100_000u32.to_le_bytes());
-    }
-    assert_eq!(refusal(&bomb), too_large(100_000));
-}
-
 #[test]
 fn the_limit_is_inclusive() {
     let content = jpeg(300, 200);
@@ -257,6 +198,47 @@ fn animations_keep_moving_if_asked_for() {
     let still = thumbnail(&gif(300, 200), &options).expect("the picture is whole");
     let decoder = image_webp::WebPDecoder::new(Cursor::new(&still.bytes)).expect("the output is valid");
     assert!(!decoder.is_animated());
+}
+
+/// The file with a colour profile, which GIF has in an extension of its own.
+fn gif_with_profile(content: &[u8], icc: &[u8]) -> Vec<u8> {
+    let palette = 3 << ((content[10] & 7) + 1);
+    let (head, rest) = content.split_at(13 + palette);
+    let mut made = head.to_vec();
+    made.extend(b"\x21\xff\x0bICCRGBG1012");
+    for part in icc.chunks(255) {
+        made.push(part.len() as u8);
+        made.extend(part);
+    }
+    made.push(0);
+    made.extend(rest);
+    made
+}
+
+#[test]
+fn animations_in_several_sizes_are_those_of_one_each_and_keep_their_profile() {
+    let sizes = [Bounds::square(40), Bounds::square(20), Bounds { width: Some(7), height: None }];
+    let icc = profile(b"RGB ");
+    let options = Options { format: OutFormat::WebP, lossless: true, animated: true, ..Options::default() };
+    let content = gif_with_profile(&moving(), &icc);
+    for keep_profile in [false, true] {
+        let options = Options { keep_profile, ..options.clone() };
+        let all = thumbnails(&content, &options, &sizes).expect("the picture is whole");
+        assert_eq!(all.iter().map(|made| made.width).collect::<Vec<_>>(), [40, 20, 7]);
+        for (made, &bounds) in all.iter().zip(&sizes) {
+            assert_eq!(thumbnail(&content, &Options { bounds, ..options.clone() }).as_ref(), Ok(made));
+            let mut decoder = image_webp::WebPDecoder::new(Cursor::new(&made.bytes)).expect("the output is valid");
+            assert_eq!(decoder.num_frames(), 3);
+            assert_eq!(decoder.icc_profile().expect("the profile is whole"), keep_profile.then(|| icc.clone()));
+            let mut canvas = vec![0; decoder.output_buffer_size().expect("it is small")];
+            for duration in [70, 80, 90] {
+                assert_eq!(decoder.read_frame(&mut canvas).expect("a frame"), duration);
+            }
+        }
+    }
+    // One frame is no animation in any size.
+    let still = thumbnails(&gif(300, 200), &options, &sizes).expect("the picture is whole");
+    assert_eq!(still.iter().map(|made| made.width).collect::<Vec<_>>(), [40, 20, 7]);
 }
 
 #[test]

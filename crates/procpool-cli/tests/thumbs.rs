@@ -161,6 +161,26 @@ fn many_workers_print_in_the_order_of_the_inputs() {
 }
 
 #[test]
+fn one_large_picture_is_the_same_with_all_workers_threads() {
+    let place = Place::new();
+    place.picture("lake.jpg", "lake.jpg");
+    let lake = fs::read(place.path("lake.jpg")).expect("the picture is there");
+    let lake = libjpeg_turbo_rs::Decoder::new(&lake).and_then(|decoder| decoder.decode_image()).expect("a picture");
+    let encoder = libjpeg_turbo_rs::Encoder::new(&lake.data, lake.width, lake.height, lake.pixel_format);
+    let large = encoder.quality(99).encode().expect("the encoder takes any pixels");
+    assert!(large.len() > 2 << 20, "large enough for threads, not {} bytes", large.len());
+    fs::write(place.path("large.jpg"), large).expect("the picture can be written");
+    for size in ["128", "400"] {
+        let made = ["1", "2", "5"].map(|jobs| {
+            let ran = place.run(&["thumbs", "large.jpg", "-j", jobs, "--size", size]);
+            assert_eq!((ran.code, ran.failures()), (0, vec![]), "-j {jobs}");
+            fs::read(place.path("thumbs/large.jpg")).expect("thumbnail")
+        });
+        assert!(made.iter().all(|other| *other == made[0]), "--size {size}");
+    }
+}
+
+#[test]
 fn nothing_to_work_on_is_a_usage_error() {
     let place = Place::new();
     place.write("sub/notes.txt", "no picture");

@@ -2,15 +2,27 @@
 
 use memchr::memchr;
 
+use crate::Error;
+
 /// Bytes taken out of the file at a time: small enough to stay in the second-level cache.
-const CHUNK: usize = 64 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;
+
+/// Bytes of the file without stuffing that a buffer has room for, and eight more, so that as many can be read anywhere.
+pub(crate) const BUFFER: usize = 256 << 10;
+pub(crate) type Buffer = [u8; BUFFER + 8];
+
+/// A buffer of zeros.
+pub(crate) fn buffer() -> Box<Buffer> {
+    let zeros = vec![0; BUFFER + 8].into_boxed_slice();
+    zeros.try_into().unwrap_or_else(|_| Box::new([0; BUFFER + 8]))
+}
 
 /// The most blocks that an MCU may have, as in libjpeg.
 pub(crate) const MAX_BLOCKS: usize = 10;
 
 /// More bytes than one MCU can take: for each coefficient of each block, a code and extra bits of 31 bits in all. There
 /// are always as many in the buffer when an MCU begins, so that nothing need be checked within one.
-const MCU_BYTES: usize = MAX_BLOCKS * 64 * 31 / 8 + 32;
+pub(crate) const MCU_BYTES: usize = MAX_BLOCKS * 64 * 31 / 8 + 32;
 
 /// The next bits of a segment. It is passed by value, so that it stays in registers.
 ///
@@ -29,6 +41,15 @@ pub(crate) struct Bits {
 impl Bits {
     /// Before anything has been read.
     pub(crate) const NONE: Self = Self { window: 0, have: 0, at: 0 };
+
+    /// Where that many bits of the buffer have been read: at least 49 bits are there.
+    #[inline(always)]
+    pub(crate) fn at(position: usize, buffer: &Buffer) -> Self {
+        let at = position / 8 % BUFFER;
+        let bytes = buffer[at..at + 8].first_chunk().copied().unwrap_or_default();
+        let read = position as u32 % 8;
+        Self { window: u64::from_be_bytes(bytes) << read, have: 56 - read, at: at + 7 }
+    }
 
     /// Makes sure that 56 bits or more are there.
     #[inline(always)]
@@ -67,17 +88,18 @@ impl Bits {
 #[inline(always)]
 pub(crate) fn signed(window: u64, size: u32) -> i32 {
     let number = (window >> 1 >> (63 - size)) as i32;
-    // All ones if the first bit is 0.
-    let negative = !(window as i64 >> 63) as i32;
-    number + (negative & ((-1 << size) + 1))
+    // Whether it is cannot be foretold, so that a branch would cost more than all the rest.
+    number + std::hint::select_unpredictable(window >> 63 == 0, (-1 << size) + 1, 0)
 }
 
 /// Gives out the segments of entropy-coded data, from marker to marker.
-pub(crate) struct Feed<'a> {
+pub(crate) struct Feed<'a, 'b> {
     input: &'a [u8],
     /// The next byte of `input` to be taken; once `whole`, the marker that ends the segment, or the end of the input.
     next: usize,
-    buffer: Box<[u8]>,
+    buffer: &'b mut Buffer,
+    /// The buffer is filled up to there.
+    chunk: usize,
     /// So many bytes of `buffer` are data.
     end: usize,
     /// The rest of the segment is in the buffer, followed by zeros.
@@ -89,16 +111,39 @@ pub(crate) struct Feed<'a> {
 /// The segment is over and its data was not enough.
 pub(crate) struct Short;
 
-impl<'a> Feed<'a> {
-    pub(crate) fn new(input: &'a [u8]) -> Self {
-        let buffer = vec![0; CHUNK + MCU_BYTES].into_boxed_slice();
-        Self { input, next: 0, buffer, end: 0, whole: true, low: 0 }
+impl<'a, 'b> Feed<'a, 'b> {
+    pub(crate) fn new(input: &'a [u8], buffer: &'b mut Buffer) -> Self {
+        Self { input, next: 0, buffer, chunk: CHUNK, end: 0, whole: true, low: 0 }
+    }
+
+    /// From the next start on, takes so many bytes at a time: with the most that an MCU can take, fewer than the buffer has.
+    pub(crate) fn set_chunk(&mut self, chunk: usize) {
+        self.chunk = chunk;
     }
 
     /// What [`Bits`] are refilled from.
     #[inline(always)]
-    pub(crate) fn buffer(&self) -> &[u8] {
-        &self.buffer
+    pub(crate) fn buffer(&self) -> &Buffer {
+        self.buffer
+    }
+
+    /// So many bytes of the buffer are data, and whether these are all that is left of the segment.
+    pub(crate) fn extent(&self) -> (usize, bool) {
+        (self.end, self.whole)
+    }
+
+    /// Blocks that begin before this bit are in the buffer, MCUs too.
+    pub(crate) fn stop(&self) -> usize {
+        8 * if self.whole { self.end } else { self.low }
+    }
+
+    /// Gets more data, of which so many bits have been read. Returns how many of those are still there.
+    pub(crate) fn advance(&mut self, position: usize) -> usize {
+        if self.whole {
+            return position;
+        }
+        self.drop(position / 8);
+        position % 8
     }
 
     /// Begins the segment at this byte of the input, where nothing of it has been read: [`Bits::NONE`].
@@ -126,16 +171,21 @@ impl<'a> Feed<'a> {
         if self.whole {
             return if 8 * at <= 8 * self.end + have as usize { at } else { usize::MAX };
         }
-        self.buffer.copy_within(at..self.end, 0);
-        self.end -= at;
-        self.fill();
+        self.drop(at);
         0
     }
 
+    /// Replaces so many bytes by new ones.
+    fn drop(&mut self, read: usize) {
+        self.buffer.copy_within(read..self.end, 0);
+        self.end -= read;
+        self.fill();
+    }
+
     fn fill(&mut self) {
-        while self.end < CHUNK {
+        while self.end < self.chunk {
             let ahead = &self.input[self.next..];
-            let room = &mut self.buffer[self.end..CHUNK];
+            let room = &mut self.buffer[self.end..self.chunk];
             let look = &ahead[..ahead.len().min(room.len())];
             let plain = memchr(0xFF, look).unwrap_or(look.len());
             room[..plain].copy_from_slice(&look[..plain]);
@@ -183,9 +233,14 @@ impl<'a> Feed<'a> {
         self.input.get(at).copied()
     }
 
-    /// A byte of the input near which the reading is, for messages.
-    pub(crate) fn near(&self) -> usize {
-        self.next
+    /// What is wrong where a code does not exist, with a byte of the input near which the reading is.
+    pub(crate) fn invalid(&self) -> Error {
+        Error::Damaged { what: "the data contains an invalid code", at: self.next }
+    }
+
+    /// How many bytes of the input there are from there on.
+    pub(crate) fn left_from(&self, at: usize) -> usize {
+        self.input.len().saturating_sub(at)
     }
 }
 
@@ -241,7 +296,8 @@ mod tests {
 
     /// All bits of the segment, read in steps of `step`.
     fn read(input: &[u8], step: u32) -> (Vec<u8>, usize) {
-        let mut feed = Feed::new(input);
+        let mut buffer = [0; BUFFER + 8];
+        let mut feed = Feed::new(input, &mut buffer);
         feed.start(0);
         let mut bits = Bits::NONE;
         let mut out = Vec::new();

@@ -8,9 +8,9 @@ use crate::bits::{Bits, signed};
 use crate::huffman::{AC_BITS, DC_BITS, END, Huffman, PAIR_BITS, Pair, SKIP_BITS, Table};
 
 /// A place in the zig-zag beyond all coefficients.
-const DONE: usize = 64;
+pub(crate) const DONE: usize = 64;
 /// A place in the zig-zag that says that the data contains no valid code.
-const BAD: usize = usize::MAX;
+pub(crate) const BAD: usize = usize::MAX;
 
 /// The data contains a code that the table does not.
 pub(crate) struct BadCode;
@@ -24,10 +24,19 @@ pub(crate) fn difference(
     code: &Huffman,
 ) -> Result<(Bits, i32), BadCode> {
     let bits = bits.refill(buffer);
-    let entry = u32::from(table[bits.peek::<DC_BITS>()]);
+    let entry = table[bits.peek::<DC_BITS>()];
+    let (bits, difference) = difference_here(bits, entry, code)?;
+    // Only a long one leaves too few bits.
+    Ok((if entry == 0 { bits.refill(buffer) } else { bits }, difference))
+}
+
+/// The same where 31 bits are there already, with what the table says about them. Afterwards, there may be fewer than 28.
+#[inline(always)]
+pub(crate) fn difference_here(bits: Bits, entry: u16, code: &Huffman) -> Result<(Bits, i32), BadCode> {
+    let entry = u32::from(entry);
     if entry == 0 {
         let (count, difference) = long_difference(bits.window, code);
-        return if count > 0 { Ok((bits.skip(count).refill(buffer), difference)) } else { Err(BadCode) };
+        return if count > 0 { Ok((bits.skip(count), difference)) } else { Err(BadCode) };
     }
     let size = entry >> 6;
     let length = (entry & 63) - size;
@@ -60,7 +69,7 @@ pub(crate) fn skip_rest(
     macro_rules! look_up {
         () => {
             let entry = table[bits.peek::<SKIP_BITS>()];
-            let next = place + usize::from(entry >> 6);
+            let next = place + usize::from(entry >> 8);
             if next < DONE {
                 place = next;
                 bits = bits.skip(u32::from(entry));
@@ -88,7 +97,7 @@ pub(crate) fn skip_rest(
 /// knows too many at once.
 #[cold]
 #[inline(never)]
-fn skip_one(window: u64, code: &Huffman, place: usize) -> (u32, usize) {
+pub(crate) fn skip_one(window: u64, code: &Huffman, place: usize) -> (u32, usize) {
     match code.symbol(window) {
         None => (0, BAD),
         Some((symbol, length)) => {

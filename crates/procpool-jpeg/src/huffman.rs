@@ -16,12 +16,16 @@ pub(crate) const SKIP_BITS: u32 = 13;
 /// Added to the advance of an entry that ends with the end of the block.
 pub(crate) const END: usize = 128;
 
-/// The advance of an entry that says nothing, because the first code is longer than the table is wide, or is none.
-const UNKNOWN: u16 = 255;
+/// The advance of an entry that says nothing, because the first code is longer than the table is wide, or is none: it leads
+/// out of any block, and does not end it.
+const UNKNOWN: u16 = LATER as u16;
+
+/// Where an advance leads with this bit set, the entry is not to be used: it does not say what is next, or too much.
+pub(crate) const LATER: u32 = 64;
 
 /// The tables' entries have the number of bits to skip in their lowest six bits. In a table of [`DC_BITS`] the size of the
 /// value follows in four bits; in one of [`AC_BITS`] the size in four bits and the run in four; 0 is an unknown code. In a
-/// table of [`SKIP_BITS`] the advance along the zig-zag follows, of as many symbols as begin within the bits.
+/// table of [`SKIP_BITS`] the highest byte is the advance along the zig-zag, of as many symbols as begin within the bits.
 pub(crate) type Table<const ENTRIES: usize> = [u16; ENTRIES];
 
 /// Up to two AC values at once, if codes and extra bits lie within [`PAIR_BITS`], and the end of the block if that still does.
@@ -76,8 +80,16 @@ impl Huffman {
         if index as usize != symbols.len() || symbols.len() > 256 {
             return None;
         }
-        let (dc, ac, pair, skip) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Some(Self { counts, symbols: symbols.to_vec(), beyond, offset, dc, ac, pair, skip })
+        Some(Self {
+            counts,
+            symbols: symbols.to_vec(),
+            beyond,
+            offset,
+            dc: OnceLock::new(),
+            ac: OnceLock::new(),
+            pair: OnceLock::new(),
+            skip: OnceLock::new(),
+        })
     }
 
     /// The symbol that `window` begins with, and the length of its code; nothing if it begins with none.
@@ -169,55 +181,74 @@ impl Huffman {
         })
     }
 
+    /// Of each entry of a table of [`SKIP_BITS`], the symbol that it begins with and the length of its code, or 0.
+    fn single(&self) -> Box<[(u8, u8); 1 << SKIP_BITS]> {
+        let mut single = Box::new([(0, 0); 1 << SKIP_BITS]);
+        self.each_code(SKIP_BITS, |entries, symbol, length| single[entries].fill((length as u8, symbol)));
+        single
+    }
+
+    /// For skipping coefficients after the first.
     pub(crate) fn skip(&self) -> &Table<{ 1 << SKIP_BITS }> {
         self.skip.get_or_init(|| {
-            const ENTRIES: usize = 1 << SKIP_BITS;
-            // First the one symbol that each entry begins with: its length and itself.
-            let mut single = vec![(0u8, 0u8); ENTRIES];
-            self.each_code(SKIP_BITS, |entries, symbol, length| single[entries].fill((length as u8, symbol)));
-            let mut table = Box::new([UNKNOWN << 6; ENTRIES]);
+            let single = self.single();
+            let mut table = Box::new([0; 1 << SKIP_BITS]);
             for (index, entry) in table.iter_mut().enumerate() {
-                let (mut used, mut advance) = (0, 0);
-                while used < SKIP_BITS {
-                    let (length, symbol) = single[index << used & (ENTRIES - 1)];
-                    let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-                    if length == 0 || used + u32::from(length) > SKIP_BITS {
-                        break;
-                    }
-                    let step = match (run, size) {
-                        (15, 0) => 16,
-                        (_, 0) => {
-                            used += u32::from(length);
-                            advance += END as u32;
-                            break;
-                        }
-                        (run, _) => run + 1,
-                    };
-                    if advance + step > 63 {
-                        break;
-                    }
-                    advance += step;
-                    // The extra bits may lie beyond those looked at.
-                    used += u32::from(length) + size;
-                }
-                if used > 0 {
-                    *entry = (used | advance << 6) as u16;
-                }
+                *entry = skip_from(&single, index, 0, 0);
             }
             table
         })
     }
+
+    /// For skipping the first coefficient, and those after it that have this code.
+    pub(crate) fn skip_all(&self, rest: &Self) -> Box<Table<{ 1 << SKIP_BITS }>> {
+        let single = rest.single();
+        let mut table = Box::new([UNKNOWN << 8; 1 << SKIP_BITS]);
+        self.each_code(SKIP_BITS, |entries, symbol, length| {
+            for index in entries {
+                table[index] = skip_from(&single, index, length + u32::from(symbol & 15), 1);
+            }
+        });
+        table
+    }
+}
+
+/// An entry of a table for skipping: so many bits and coefficients, and what follows them.
+fn skip_from(single: &[(u8, u8); 1 << SKIP_BITS], index: usize, mut used: u32, mut advance: u32) -> u16 {
+    while used < SKIP_BITS {
+        let (length, symbol) = single[index << used & ((1 << SKIP_BITS) - 1)];
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        if length == 0 || used + u32::from(length) > SKIP_BITS {
+            break;
+        }
+        let step = match (run, size) {
+            (15, 0) => 16,
+            (_, 0) => {
+                used += u32::from(length);
+                advance += END as u32;
+                break;
+            }
+            (run, _) => run + 1,
+        };
+        if advance + step > 63 {
+            break;
+        }
+        advance += step;
+        // The extra bits may lie beyond those looked at.
+        used += u32::from(length) + size;
+    }
+    if used > 0 { (used | advance << 8) as u16 } else { UNKNOWN << 8 }
 }
 
 /// The codes met last, so that the tables of pictures from the same camera or program are made once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Cache {
     /// The one used last comes last.
     known: Vec<Arc<Huffman>>,
 }
 
 impl Cache {
-    /// At 40 KiB each with all tables, 1 MiB in all.
+    /// At 40 KiB each with all tables that one is used with, 1 MiB in all.
     const SIZE: usize = 24;
 
     /// The code with these definitions, or nothing if they define none.
@@ -266,16 +297,20 @@ mod tests {
     fn entries_skip_all_that_begins_within_them() {
         let four = four();
         // 0+x, 0+x, 110+xx, 10: four symbols in eleven bits, of which the last ends the block.
-        assert_eq!(four.skip()[0b0_1011_1011_1000], 11 | (4 + 128) << 6);
+        assert_eq!(four.skip()[0b0_1011_1011_1000], 11 | (4 + 128) << 8);
         // Six pairs of 0+x; the seventh code is the thirteenth bit, and its extra bit the fourteenth.
-        assert_eq!(four.skip()[0], 14 | 7 << 6);
+        assert_eq!(four.skip()[0], 14 | 7 << 8);
         // 1110 is sixteen zeros; a fourth of them would be too many for the block.
-        assert_eq!(four.skip()[0b1_1101_1101_1101], 12 | 48 << 6);
+        assert_eq!(four.skip()[0b1_1101_1101_1101], 12 | 48 << 8);
         // No code.
-        assert_eq!(four.skip()[0b1_1110_0000_0000], UNKNOWN << 6);
+        assert_eq!(four.skip()[0b1_1110_0000_0000], UNKNOWN << 8);
         assert_eq!(four.dc()[0b0_0000_0000], 2 | 1 << 6);
         assert_eq!(four.ac()[0b110_0000_0000], 5 | 2 << 6 | 1 << 10);
         assert_eq!(four.ac()[0b111_1000_0000], 0);
+        // 0+x is a difference, followed by 0+x, 110+xx, 10; 1110 is one, followed by five of 0+x; no code.
+        assert_eq!(four.skip_all(&four)[0b0_1011_1011_1000], 11 | (1 + 1 + 2 + 128) << 8);
+        assert_eq!(four.skip_all(&four)[0b1_1100_0000_0000], 14 | (1 + 5) << 8);
+        assert_eq!(four.skip_all(&four)[0b1_1110_0000_0000], UNKNOWN << 8);
         let pair = |length, advance, first, values| Pair { length, advance, first, values };
         // 0+1, 110+01, 10: two values and the end.
         assert_eq!(four.pair()[0b011_1001_1000], pair(9, 1 + 2 + 128, 1, [1, -2]));

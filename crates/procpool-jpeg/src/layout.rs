@@ -84,6 +84,11 @@ impl Layout {
         Ok(Self { size, mcus, blocks, smooth: scale != Scale::Eighth })
     }
 
+    /// Whether a block becomes one pixel.
+    pub(crate) fn is_eighth(&self) -> bool {
+        !self.smooth
+    }
+
     /// The grid of MCUs of a scan, and for each of its channels the blocks of an MCU. A scan of one channel has MCUs of one
     /// block, and none that are all padding.
     pub(crate) fn grid(&self, scan: &Scan) -> Result<Grid, Error> {

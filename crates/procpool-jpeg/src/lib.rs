@@ -33,18 +33,22 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod huffman;
+mod lanes;
 mod layout;
 mod marker;
+mod part;
 mod progressive;
 mod restart;
+mod rounds;
 mod sequential;
 mod transform;
 mod upsample;
+mod walk;
 mod wide;
 
 pub use error::Error;
 
-use bits::Feed;
+use bits::{BUFFER, Buffer, Feed, MCU_BYTES};
 use huffman::Cache;
 use layout::Layout;
 use marker::{Coding, Parser};
@@ -148,16 +152,64 @@ pub struct Picture {
     pub pixels: Vec<u8>,
 }
 
+/// How sequential data is decoded, which makes no difference to what comes out.
+#[derive(Clone, Copy, Debug)]
+struct Ways {
+    /// In so many threads,
+    threads: usize,
+    /// where so many bytes follow up to the next restart marker, or the end.
+    threads_least: usize,
+    /// Lanes find the blocks first, where so many bytes follow.
+    least: usize,
+    /// Each lane has so many bits, where there are several.
+    part: usize,
+    /// So many bytes are looked at at a time.
+    chunk: usize,
+    /// Lanes are worth it at an eighth, where they are most of what there is to do, and for threads; or at every scale.
+    all_scales: bool,
+}
+
+impl Ways {
+    /// The most that `chunk` may be.
+    const MOST: usize = BUFFER - 2 * MCU_BYTES;
+
+    /// Whether threads are worth it for so many bytes.
+    fn in_threads(&self, bytes: usize) -> bool {
+        self.threads > 1 && bytes >= self.threads_least
+    }
+
+    /// Whether lanes are worth it for so many bytes, in one thread.
+    fn in_lanes(&self, layout: &Layout, bytes: usize) -> bool {
+        bytes >= self.least && (layout.is_eighth() || self.all_scales)
+    }
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { threads: 1, threads_least: 1 << 20, least: 8 << 10, part: 8 << 10, chunk: Self::MOST, all_scales: false }
+    }
+}
+
 /// Decodes one picture after the other, and remembers the tables of the latest.
 #[derive(Default)]
 pub struct Decoder {
     cache: Cache,
+    buffer: Option<Box<Buffer>>,
+    scratch: sequential::Scratch,
+    ways: Ways,
 }
 
 impl Decoder {
     /// A decoder that has not met any tables yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Lets it decode a sequential picture in several threads, up to so many, the one that calls it included: 1 if this is not
+    /// called. They begin and end with the picture; if the system refuses them, there are fewer. Progressive pictures are
+    /// decoded in one.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.ways.threads = threads.max(1);
     }
 
     /// What the file says before its first scan.
@@ -178,11 +230,12 @@ impl Decoder {
         let mut parser = Parser::new(input, &mut self.cache)?;
         let Begun { header, frame, coding, scan } = begin(&mut parser, limits)?;
         let layout = Layout::of(&frame, scale)?;
-        let mut feed = Feed::new(input);
+        let mut feed = Feed::new(input, self.buffer.get_or_insert_with(bits::buffer));
         let planes = if frame.progressive {
             progressive::decode(&mut feed, input, &mut parser, &frame, &layout, scan, limits)?
         } else {
-            sequential::decode(&mut feed, &mut parser, &frame, &layout, scan, limits)?
+            let frame = sequential::Frame { channels: &frame.channels, layout: &layout, limits, ways: &self.ways };
+            sequential::decode(&mut feed, &mut parser, &frame, scan, &mut self.scratch)?
         };
         Ok(Picture {
             width: layout.size.0 as u32,

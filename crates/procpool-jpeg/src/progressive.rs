@@ -6,8 +6,8 @@ use crate::block::{BadCode, difference};
 use crate::huffman::{AC_BITS, Huffman};
 use crate::layout::{Blocks, Grid, Layout};
 use crate::marker::{Frame, Parser, Quant, Scan};
+use crate::part::put;
 use crate::restart::Restarts;
-use crate::sequential::put;
 use crate::transform::{NEEDED, NEEDED_BITS, PLACE_OF, Weights, ZIGZAG, mean, two_by_two};
 use crate::wide::{Steps, eight_by_eight, four_by_four};
 use crate::{Error, Limits};
@@ -174,10 +174,6 @@ fn each_bit(mut bits: u64, mut each: impl FnMut(usize)) {
     }
 }
 
-fn invalid(feed: &Feed) -> Error {
-    Error::Damaged { what: "the data contains an invalid code", at: feed.near() }
-}
-
 /// A scan of first coefficients.
 fn decode_means(feed: &mut Feed, scan: &Scan, grid: &Grid, channels: &mut [Channel]) -> Result<(), Error> {
     let refines = scan.high > 0;
@@ -216,7 +212,7 @@ fn decode_means(feed: &mut Feed, scan: &Scan, grid: &Grid, channels: &mut [Chann
                             let (huffman, table) = tables[index];
                             let difference;
                             (bits, difference) = self::difference(bits, feed.buffer(), table, huffman)
-                                .map_err(|BadCode| invalid(feed))?;
+                                .map_err(|BadCode| feed.invalid())?;
                             last[index] = last[index].wrapping_add(difference as i16);
                             *dc = last[index] << scan.low;
                         }
@@ -249,7 +245,7 @@ fn decode_rest(feed: &mut Feed, scan: &Scan, huffman: &Huffman, blocks: &Blocks,
                 0 => band.begin(bits, feed.buffer(), nonzero, values),
                 _ => band.refine(bits, feed.buffer(), nonzero, values),
             };
-            bits = decoded.map_err(|BadCode| invalid(feed))?;
+            bits = decoded.map_err(|BadCode| feed.invalid())?;
         }
     }
     feed.ready(bits).map(|_| ()).map_err(|Short| Error::Truncated)

@@ -18,6 +18,11 @@ impl Restarts {
         Self { interval, left: interval, number: 0 }
     }
 
+    /// How many MCUs come from here to the next marker.
+    pub(crate) fn interval(&self) -> usize {
+        self.interval
+    }
+
     /// To be called before each MCU: whether a marker comes before it.
     #[inline(always)]
     pub(crate) fn due(&mut self) -> bool {

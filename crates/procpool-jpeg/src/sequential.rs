@@ -1,37 +1,22 @@
-//! Sequential pictures: each block becomes samples as soon as it has been read.
+//! Sequential pictures, segment by segment, in one of two ways: block after block, or the beginnings of blocks first.
 
-use crate::bits::{Bits, Feed, Short};
-use crate::block::{BadCode, RestTables, difference, each_rest, skip_rest};
-use crate::huffman::{DC_BITS, Huffman, SKIP_BITS, Table};
-use crate::layout::{Blocks, Layout};
-use crate::marker::{Frame, Parser, Scan};
+use crate::bits::{Bits, CHUNK, Feed, Short};
+use crate::block::BadCode;
+use crate::lanes::Lanes;
+use crate::layout::{Grid, Layout};
+use crate::marker::{Channel, Parser, Scan};
+use crate::part::{Kind, Mcu, Part, Starts};
 use crate::restart::Restarts;
-use crate::transform::{Weights, mean, two_by_two};
-use crate::wide::{Steps, eight_by_eight, four_by_four};
-use crate::{Error, Limits};
+use crate::rounds::{self, Window};
+use crate::walk::Route;
+use crate::{Error, Limits, Ways};
 
-/// One channel of a scan, with all that its blocks need.
-struct Part<'t> {
-    dc_code: &'t Huffman,
-    dc: &'t Table<{ 1 << DC_BITS }>,
-    rest_code: &'t Huffman,
-    rest: Rest<'t>,
-    /// The quantization step of the first coefficient.
-    step: i32,
-    /// The first coefficient of the block before.
-    last: i16,
-    /// Blocks of an MCU across and down.
-    in_mcu: (usize, usize),
-    blocks: Blocks,
-    plane: Vec<u8>,
-}
-
-/// What is to be done with the coefficients after the first: by the samples that a block becomes.
-enum Rest<'t> {
-    One(&'t Table<{ 1 << SKIP_BITS }>),
-    Two(RestTables<'t>, Box<Weights>),
-    Four(RestTables<'t>, Box<Steps>),
-    Eight(RestTables<'t>, Box<Steps>),
+/// What all scans have to do with.
+pub(crate) struct Frame<'f> {
+    pub(crate) channels: &'f [Channel],
+    pub(crate) layout: &'f Layout,
+    pub(crate) limits: &'f Limits,
+    pub(crate) ways: &'f Ways,
 }
 
 /// Decodes the scans, of which `scan` is the first, into a plane of samples per channel.
@@ -39,14 +24,13 @@ pub(crate) fn decode(
     feed: &mut Feed,
     parser: &mut Parser,
     frame: &Frame,
-    layout: &Layout,
     scan: Scan,
-    limits: &Limits,
+    scratch: &mut Scratch,
 ) -> Result<Vec<Vec<u8>>, Error> {
     let mut planes = vec![Vec::new(); frame.channels.len()];
     let mut scan = scan;
-    for _ in 0..limits.max_scans {
-        decode_scan(feed, parser, frame, layout, &scan, &mut planes)?;
+    for _ in 0..frame.limits.max_scans {
+        decode_scan(feed, parser, frame, &scan, scratch, &mut planes)?;
         if planes.iter().all(|plane| !plane.is_empty()) {
             return Ok(planes);
         }
@@ -60,13 +44,13 @@ fn decode_scan(
     feed: &mut Feed,
     parser: &Parser,
     frame: &Frame,
-    layout: &Layout,
     scan: &Scan,
+    scratch: &mut Scratch,
     planes: &mut [Vec<u8>],
 ) -> Result<(), Error> {
     let missing = Error::Damaged { what: "a Huffman table is missing", at: scan.data };
-    let grid = layout.grid(scan)?;
-    let mut parts = Vec::with_capacity(scan.parts.len());
+    let grid = frame.layout.grid(scan)?;
+    let mut kinds = Vec::with_capacity(scan.parts.len());
     for (part, &in_mcu) in scan.parts.iter().zip(&grid.in_mcu) {
         let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return Err(missing) };
         if !dc.is_for_dc() {
@@ -76,114 +60,142 @@ fn decode_scan(
             return Err(Error::Unsupported("a channel that comes twice"));
         }
         let quant = parser.quant(frame.channels[part.channel])?;
-        let blocks = layout.blocks[part.channel];
-        let rest = match blocks.samples {
-            1 => Rest::One(ac.skip()),
-            2 => Rest::Two(RestTables::of(ac), Box::new(Weights::new(&quant))),
-            4 => Rest::Four(RestTables::of(ac), Box::new(Steps::new(&quant))),
-            _ => Rest::Eight(RestTables::of(ac), Box::new(Steps::new(&quant))),
-        };
-        let plane = vec![0; blocks.count() * blocks.samples * blocks.samples];
-        let step = i32::from(quant[0]);
-        parts.push(Part { dc_code: dc, dc: dc.dc(), rest_code: ac, rest, step, last: 0, in_mcu, blocks, plane });
+        kinds.push(Kind::new(dc, ac, &quant, in_mcu, frame.layout.blocks[part.channel]));
     }
+    let mut samples: Vec<Vec<u8>> = kinds.iter().map(|kind| vec![0; kind.samples()]).collect();
+    let parts = kinds.iter().zip(&mut samples).map(|(kind, plane)| Part { kind, last: 0, plane });
+    let mut segments = Segments { feed, scan, grid: &grid, parts: parts.collect() };
 
-    let mut restarts = Restarts::new(scan.restart);
-    feed.start(scan.data);
-    let mut bits = Bits::NONE;
-    for y in 0..grid.mcus.1 {
-        for x in 0..grid.mcus.0 {
-            bits = feed.ready(bits).map_err(|Short| Error::Truncated)?;
-            if restarts.due() {
-                restarts.next(feed)?;
-                bits = Bits::NONE;
-                parts.iter_mut().for_each(|part| part.last = 0);
-            }
-            let buffer = feed.buffer();
-            for part in &mut parts {
-                bits = part
-                    .mcu(bits, buffer, x, y)
-                    .map_err(|BadCode| Error::Damaged { what: "the data contains an invalid code", at: feed.near() })?;
-            }
-        }
+    let mut bytes = segments.feed.left_from(scan.data);
+    if scan.restart > 0 {
+        // About so many in a segment.
+        bytes = bytes * scan.restart / (grid.mcus.0 * grid.mcus.1).max(scan.restart);
     }
-    feed.ready(bits).map_err(|Short| Error::Truncated)?;
-    for (part, scanned) in parts.into_iter().zip(&scan.parts) {
-        planes[scanned.channel] = part.plane;
+    let (in_threads, in_lanes) = (frame.ways.in_threads(bytes), frame.ways.in_lanes(frame.layout, bytes));
+    let route = if in_threads || in_lanes { route(scan, &grid) } else { None };
+    let mut search = route.map(|route| Search { route, ways: frame.ways, in_threads, in_lanes, scratch });
+    // Where anything is wrong with blocks that were found first, what that is comes out in the plain way.
+    if search.is_none() || segments.decode(search.as_mut()).is_err() {
+        segments.decode(None)?;
+    }
+    for (plane, scanned) in samples.into_iter().zip(&scan.parts) {
+        planes[scanned.channel] = plane;
     }
     Ok(())
 }
 
-impl Part<'_> {
-    /// The blocks of this channel in the MCU at (`x`, `y`).
-    #[inline(always)]
-    fn mcu(&mut self, mut bits: Bits, buffer: &[u8], x: usize, y: usize) -> Result<Bits, BadCode> {
-        let (across, down) = self.in_mcu;
-        let stride = self.blocks.stride();
-        for row in y * down..(y + 1) * down {
-            for column in x * across..(x + 1) * across {
-                let difference;
-                (bits, difference) = self::difference(bits, buffer, self.dc, self.dc_code)?;
-                self.last = self.last.wrapping_add(difference as i16);
-                let mean = mean(i32::from(self.last) * self.step);
-                let code = self.rest_code;
-                let end;
-                match &self.rest {
-                    Rest::One(table) => {
-                        bits = skip_rest(bits, buffer, table, code)?;
-                        self.plane[row * stride + column] = mean;
-                    }
-                    Rest::Two(table, weights) => {
-                        let mut sums = [0; 16];
-                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
-                            weights.add(&mut sums, place, number);
-                        })?;
-                        let samples = if end == 1 {
-                            [[mean; 2]; 2]
-                        } else {
-                            weights.add(&mut sums, 0, i32::from(self.last));
-                            two_by_two(&sums)
-                        };
-                        put(&mut self.plane, stride, row, column, &samples);
-                    }
-                    Rest::Four(table, steps) => {
-                        let mut block = [0; 64];
-                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
-                            steps.add(&mut block, place, number);
-                        })?;
-                        let samples = if end == 1 {
-                            [[mean; 4]; 4]
-                        } else {
-                            steps.add(&mut block, 0, i32::from(self.last));
-                            four_by_four(&block, end)
-                        };
-                        put(&mut self.plane, stride, row, column, &samples);
-                    }
-                    Rest::Eight(table, steps) => {
-                        let mut block = [0; 64];
-                        (bits, end) = each_rest(bits, buffer, table, code, |place, number| {
-                            steps.add(&mut block, place, number);
-                        })?;
-                        let samples = if end == 1 {
-                            [[mean; 8]; 8]
-                        } else {
-                            steps.add(&mut block, 0, i32::from(self.last));
-                            eight_by_eight(&block, end)
-                        };
-                        put(&mut self.plane, stride, row, column, &samples);
-                    }
-                }
-            }
-        }
-        Ok(bits)
+/// The codes of the blocks of an MCU, if lanes can find these.
+fn route(scan: &Scan, grid: &Grid) -> Option<Route> {
+    let mut codes = Vec::new();
+    for (part, (across, down)) in scan.parts.iter().zip(&grid.in_mcu) {
+        codes.extend(std::iter::repeat_n([part.dc.clone()?, part.ac.clone()?], across * down));
     }
+    Route::new(codes)
 }
 
-/// Writes the samples of a block into the plane.
-#[inline(always)]
-pub(crate) fn put<const N: usize>(plane: &mut [u8], stride: usize, row: usize, column: usize, samples: &[[u8; N]; N]) {
-    let first = N * (row * stride + column);
-    for (line, samples) in samples.iter().enumerate() {
-        plane[first + line * stride..][..N].copy_from_slice(samples);
+/// What is needed to find where blocks begin.
+struct Search<'s> {
+    route: Route,
+    ways: &'s Ways,
+    /// Whether threads do it; or else lanes in this one, if these are worth it.
+    in_threads: bool,
+    in_lanes: bool,
+    scratch: &'s mut Scratch,
+}
+
+/// What is kept from picture to picture.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    lanes: Option<Box<Lanes>>,
+    windows: Vec<Window>,
+}
+
+/// The entropy-coded data of a scan, from one restart marker to the next.
+struct Segments<'s, 't, 'a, 'b> {
+    feed: &'s mut Feed<'a, 'b>,
+    scan: &'s Scan,
+    grid: &'s Grid,
+    parts: Vec<Part<'s, 't>>,
+}
+
+impl Segments<'_, '_, '_, '_> {
+    /// Decodes all of them.
+    fn decode(&mut self, mut search: Option<&mut Search>) -> Result<(), Error> {
+        let mut restarts = Restarts::new(self.scan.restart);
+        let mut mcu = Mcu { x: 0, y: 0, across: self.grid.mcus.0 };
+        let mut left = self.grid.mcus.0 * self.grid.mcus.1;
+        let bytes = self.feed.left_from(self.scan.data);
+        self.feed.set_chunk(match &search {
+            None => CHUNK,
+            Some(search) if search.in_threads => rounds::chunk(search.ways, bytes),
+            Some(search) => search.ways.chunk,
+        });
+        self.feed.start(self.scan.data);
+        loop {
+            self.parts.iter_mut().for_each(|part| part.last = 0);
+            let count = left.min(restarts.interval());
+            let (bytes, whole) = self.feed.extent();
+            match &mut search {
+                Some(search) if search.in_threads && !whole => {
+                    let Search { route, ways, scratch, .. } = &mut **search;
+                    rounds::decode(self.feed, &mut self.parts, &mut scratch.windows, route, ways, &mut mcu, count)?;
+                }
+                Some(search) if search.in_lanes && bytes >= search.ways.least => {
+                    self.found(&mut mcu, count, search)?;
+                }
+                _ => self.plain(&mut mcu, count)?,
+            }
+            left -= count;
+            if left == 0 {
+                return Ok(());
+            }
+            restarts.next(self.feed)?;
+        }
+    }
+
+    /// Decodes MCUs one after the other.
+    fn plain(&mut self, mcu: &mut Mcu, count: usize) -> Result<(), Error> {
+        let mut bits = Bits::NONE;
+        for _ in 0..count {
+            bits = self.feed.ready(bits).map_err(|Short| Error::Truncated)?;
+            let buffer = self.feed.buffer();
+            for part in &mut self.parts {
+                bits = part.mcu(bits, buffer, *mcu).map_err(|BadCode| self.feed.invalid())?;
+            }
+            mcu.step();
+        }
+        self.feed.ready(bits).map(|_| ()).map_err(|Short| Error::Truncated)
+    }
+
+    /// Decodes MCUs whose blocks are found first.
+    fn found(&mut self, mcu: &mut Mcu, mut count: usize, search: &mut Search) -> Result<(), Error> {
+        let Search { route, ways, scratch, .. } = search;
+        let lanes = scratch.lanes.get_or_insert_with(|| Box::new(Lanes::new()));
+        let in_mcu = route.blocks();
+        let mut position = 0;
+        loop {
+            let (end, whole) = self.feed.extent();
+            let (buffer, stop) = (self.feed.buffer(), self.feed.stop());
+            lanes.walk(route, buffer, position, stop, ways.part);
+            let starts = lanes.settle(route, buffer, position, stop, count * in_mcu);
+            let found = (starts.len() - 1) / in_mcu;
+            let mut first = 0;
+            for part in &mut self.parts {
+                let blocks = first..first + part.kind.in_mcu();
+                first = blocks.end;
+                let starts = Starts::new(&starts[..found * in_mcu], in_mcu, blocks);
+                part.known(buffer, starts, *mcu).map_err(|BadCode| self.feed.invalid())?;
+            }
+            (0..found).for_each(|_| mcu.step());
+            count -= found;
+            position = starts[found * in_mcu] as usize;
+            if count == 0 && position <= 8 * end {
+                return Ok(());
+            }
+            if whole || found == 0 {
+                return Err(Error::Truncated);
+            }
+            position = self.feed.advance(position);
+        }
     }
 }

@@ -68,7 +68,7 @@ fn a_missing_end_marker_is_no_damage_to_a_sequential_picture() {
 fn what_is_accepted_is_what_the_library_makes_of_it() {
     watched(|| {
         let mut random = Random(4);
-        let [mut accepted, mut refused] = [0, 0];
+        let [mut accepted, mut refused, mut exceeding] = [0, 0, 0];
         for file in samples() {
             let begin = file.windows(2).position(|marker| marker == [0xFF, 0xDA]).expect("a scan");
             let progressive = file.windows(2).any(|marker| marker == [0xFF, 0xC2]);
@@ -76,14 +76,17 @@ fn what_is_accepted_is_what_the_library_makes_of_it() {
                 let mut damaged = file.clone();
                 let at = begin + 14 + random.below(file.len() - begin - 16);
                 damaged[at] ^= 1 << random.below(8);
-                // At half, the library transforms 8 x 8 blocks with 16 bits, which damaged coefficients exceed.
-                let scale = [Scale::Eighth, Scale::Quarter][random.below(2)];
+                let scale = Scale::ALL[random.below(Scale::ALL.len())];
                 let ours = Decoder::new().decode(&damaged, scale, &Limits::default());
                 match (ours, library(&damaged, scale)) {
                     (Ok(picture), Ok((_, _, theirs))) => {
                         accepted += 1;
-                        if let Some(difference) = differences(&picture.pixels, &theirs) {
-                            panic!("bit flipped in byte {at}, {scale:?}: {difference}");
+                        match differences(&picture.pixels, &theirs) {
+                            None => {}
+                            // Colour at half the resolution is transformed in full for a picture of half the size. The library
+                            // does that with 16 bits, which damaged coefficients exceed now and then.
+                            Some(_) if scale == Scale::Half && halves_colour(&file) => exceeding += 1,
+                            Some(difference) => panic!("bit flipped in byte {at}, {scale:?}: {difference}"),
                         }
                     }
                     // What is wrong may lie in a scan that need not be looked at.
@@ -98,7 +101,15 @@ fn what_is_accepted_is_what_the_library_makes_of_it() {
             }
         }
         assert!(accepted > 100 && refused > 20, "{accepted} accepted, {refused} refused");
+        assert!(exceeding * 50 < accepted, "{exceeding} of {accepted} differ");
     });
+}
+
+/// Whether a file has colour at half the width and height.
+fn halves_colour(file: &[u8]) -> bool {
+    let frame = file.windows(2).position(|marker| marker[0] == 0xFF && matches!(marker[1], 0xC0 | 0xC2));
+    let channels = frame.map(|at| &file[at + 9..]);
+    channels.is_some_and(|channels| channels[0] >= 3 && [channels[2], channels[5], channels[8]] == [0x22, 0x11, 0x11])
 }
 
 #[test]

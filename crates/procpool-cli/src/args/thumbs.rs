@@ -126,8 +126,8 @@ pub(crate) struct PictureArgs {
     #[arg(long)]
     pub lenient: bool,
 
-    /// Decode JPEG files no larger than needed also for --blur and --fit: faster, half a level off on average, single
-    /// pixels up to 10
+    /// Decode JPEG files no larger than needed also for --blur and --fit, and blur in one step: faster, a fifth of a level off
+    /// on average, single pixels up to 6
     #[arg(long)]
     pub fast: bool,
 

@@ -356,6 +356,18 @@ fn write_named(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8]) -> io::Result
     }
 }
 
+/// Why an output does not take the place of a device or a pipe: `/dev/null` would be a file from then on, for everybody.
+const IS_SPECIAL: &str = "it is no file but a device, a pipe or a socket";
+
+/// An error if the name in the folder leads to something that no output may replace.
+pub(crate) fn refuse_special(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    use FileType::{BlockDevice, CharacterDevice, Fifo, Socket};
+    match rustix::fs::statat(folder, name, AtFlags::empty()).map(|there| FileType::from_raw_mode(there.st_mode)) {
+        Ok(CharacterDevice | BlockDevice | Fifo | Socket) => Err(io::Error::other(IS_SPECIAL)),
+        _ => Ok(()),
+    }
+}
+
 /// A hidden file that goes when this goes, unless it got its real name.
 struct Temporary<'a> {
     folder: BorrowedFd<'a>,
@@ -364,6 +376,7 @@ struct Temporary<'a> {
 
 impl Temporary<'_> {
     fn rename(self, name: &OsStr) -> io::Result<()> {
+        refuse_special(self.folder, name)?;
         rustix::fs::renameat(self.folder, self.name.as_str(), self.folder, name)?;
         std::mem::forget(self);
         Ok(())
@@ -517,6 +530,26 @@ mod tests {
                 let error = write_with(&target, b"one", anonymous).expect_err("a file is in the way");
                 assert_eq!(error.message, format!("cannot write {}: Not a directory", target.path().display()));
             }
+        }
+    }
+
+    #[test]
+    fn pipes_and_links_to_devices_stay_what_they_are() {
+        for anonymous in [true, false] {
+            let root = tempfile::tempdir().expect("temporary folder");
+            let pipe = root.path().join("pipe");
+            rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, 0o600.into(), 0).expect("pipe");
+            symlink("/dev/null", root.path().join("link")).expect("link");
+            for name in ["pipe", "link"] {
+                let target = Output::new(&Root::new(root.path()), Path::new(name));
+                let expected = format!("cannot write {}: {IS_SPECIAL}", target.path().display());
+                let error = write_with(&target, b"one", anonymous).expect_err("it is in the way");
+                assert_eq!(error.message, expected);
+                let pending = Pending::begin_with(&target, anonymous).expect("begun");
+                assert_eq!(pending.keep().expect_err("it is in the way").message, expected);
+            }
+            assert_eq!(listing(root.path()), ["link", "pipe"]);
+            assert!(fs::read_link(root.path().join("link")).is_ok());
         }
     }
 

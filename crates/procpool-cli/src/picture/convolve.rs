@@ -9,20 +9,22 @@ use super::{Filter, Layout, Pixels};
 use crate::simd::vectorised;
 
 /// Fraction bits of the coefficients.
-const PRECISION: u32 = 22;
+pub(super) const PRECISION: u32 = 22;
 const HALF: i32 = 1 << (PRECISION - 1);
 
 /// From so many weights on, a row is taken apart into its channels before it is weighed.
 const MANY: usize = 24;
 
 /// The samples of a line that make up one sample of the resampled line.
-struct Taps {
-    first: usize,
-    weights: Vec<i32>,
+pub(super) struct Taps {
+    /// The first sample.
+    pub(super) first: usize,
+    /// Fractions of 2^[`PRECISION`].
+    pub(super) weights: Vec<i32>,
 }
 
 /// The taps of all `out_length` samples made from `extent` (start and end) of a line of `length`.
-fn taps(length: usize, extent: (f32, f32), out_length: usize, filter: Filter) -> Vec<Taps> {
+pub(super) fn taps(length: usize, extent: (f32, f32), out_length: usize, filter: Filter) -> Vec<Taps> {
     let scale = f64::from(extent.1 - extent.0) / out_length as f64;
     let filter_scale = scale.max(1.0);
     let support = filter.support() * filter_scale;
@@ -59,13 +61,18 @@ fn clip(sum: i32) -> u8 {
 pub(super) fn resize(source: &Pixels, region: &Region, size: (u32, u32), filter: Filter) -> Pixels {
     let columns = taps(source.width as usize, (region.left as f32, region.right as f32), size.0 as usize, filter);
     let rows = taps(source.height as usize, (region.top as f32, region.bottom as f32), size.1 as usize, filter);
-    if vertical_first((source.width, source.height), size) {
-        let narrow = vertical(source, 0, &rows);
-        horizontal(&narrow, 0..size.1 as usize, &columns)
+    weigh(source, &columns, &rows)
+}
+
+/// The weighted means of a picture.
+pub(super) fn weigh(source: &Pixels, columns: &[Taps], rows: &[Taps]) -> Pixels {
+    if vertical_first((source.width, source.height), (columns.len() as u32, rows.len() as u32)) {
+        let narrow = vertical(source, 0, rows);
+        horizontal(&narrow, 0..rows.len(), columns)
     } else {
-        let needed = reach(&rows);
+        let needed = reach(rows);
         let first = needed.start;
-        vertical(&horizontal(source, needed, &columns), first, &rows)
+        vertical(&horizontal(source, needed, columns), first, rows)
     }
 }
 

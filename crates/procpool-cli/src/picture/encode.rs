@@ -154,18 +154,23 @@ fn webp_with_profile(file: &[u8], icc: &[u8], pixels: &Pixels) -> Vec<u8> {
     for side in [pixels.width, pixels.height] {
         body.extend(&(side - 1).to_le_bytes()[..3]);
     }
-    body.extend(b"ICCP");
-    body.extend((icc.len() as u32).to_le_bytes());
-    body.extend(icc);
-    if icc.len() % 2 == 1 {
-        body.push(0);
-    }
+    chunk(&mut body, b"ICCP", icc);
     body.extend(rest);
 
     let mut out = b"RIFF".to_vec();
     out.extend((body.len() as u32).to_le_bytes());
     out.extend(body);
     out
+}
+
+/// Adds a chunk to the body of a WebP file.
+fn chunk(body: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
+    body.extend(name);
+    body.extend((content.len() as u32).to_le_bytes());
+    body.extend(content);
+    if content.len() % 2 == 1 {
+        body.push(0);
+    }
 }
 
 /// One picture of an animation.
@@ -177,9 +182,15 @@ pub(super) struct Frame {
 }
 
 /// Encodes frames of one size as an animated WebP file: RFC 9649, section 2.7. Each frame is a whole picture that replaces the
-/// one before. `loops` is how often they are shown, 0 for ever.
-pub(super) fn animated_webp(frames: &[Frame], loops: u16, options: &Options) -> Result<Vec<u8>, PictureError> {
+/// one before. `loops` is how often they are shown, 0 for ever. `icc` is the colour profile of all.
+pub(super) fn animated_webp(
+    frames: &[Frame],
+    loops: u16,
+    options: &Options,
+    icc: Option<&[u8]>,
+) -> Result<Vec<u8>, PictureError> {
     const IS_ANIMATION: u8 = 0x02;
+    const HAS_PROFILE: u8 = 0x20;
     const HAS_ALPHA: u8 = 0x10;
     const REPLACES: u8 = 0x02;
     const FILE_HEADER: usize = 12;
@@ -210,10 +221,18 @@ pub(super) fn animated_webp(frames: &[Frame], loops: u16, options: &Options) -> 
         chunks.extend((content.len() as u32).to_le_bytes());
         chunks.extend(content);
     }
+    // The profile of grey pictures does not fit their RGB form.
+    let icc = icc.filter(|_| frames.iter().all(|frame| frame.pixels.layout == with_colours(&frame.pixels).layout));
+    if icc.is_some() {
+        flags |= HAS_PROFILE;
+    }
     body.extend(b"VP8X\x0a\0\0\0");
     body.extend([flags, 0, 0, 0]);
     body.extend(short(size.0.saturating_sub(1)));
     body.extend(short(size.1.saturating_sub(1)));
+    if let Some(icc) = icc {
+        chunk(&mut body, b"ICCP", icc);
+    }
     body.extend(b"ANIM\x06\0\0\0\0\0\0\0");
     body.extend(loops.to_le_bytes());
     body.extend(chunks);

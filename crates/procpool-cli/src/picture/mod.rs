@@ -22,6 +22,7 @@
 mod alpha;
 mod animation;
 mod blur;
+mod coarse;
 mod convolve;
 mod decode;
 mod encode;
@@ -64,6 +65,34 @@ const MAX_BLUR: f32 = 1000.0;
 /// The reduction leaves at least this many times the wanted size (Pillow's `reducing_gap` for thumbnails).
 const GAP: f64 = 2.0;
 
+/// A decoder that shrinks leaves at least so many times the wanted size, as for Pillow's thumbnails.
+const DRAFT_GAP: u32 = 2;
+
+/// The same for [`Exactness::Close`]: with 2, what the decoder leaves out made differences of up to 8 levels.
+const CLOSE_GAP: u32 = 3;
+
+/// A blur of more than one part in so many of what becomes a pixel of the thumbnail is made of the picture at full size: it
+/// counts the pixels at the edges for all beyond, and these are not known well enough from a part of the size.
+const WIDE_BLUR: f64 = 4.0;
+
+/// From this blur radius on, no picture differed more when it was decoded a little smaller. With radius 1 it did.
+const HIDING_BLUR: f32 = 1.5;
+
+/// How exact pixels are where JPEG files could be decoded at a half, a quarter or an eighth of their size, but Pillow decodes
+/// them in full: where a picture is to be blurred, and in the ways to fit other than [`Fit::Inside`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Exactness {
+    /// They are decoded in full.
+    #[default]
+    Exact,
+    /// They are decoded at a part of their size where that leaves three times the wanted size, and the weights of all that
+    /// follows are made for that; blur and resampling are one step. Up to 6 levels off.
+    Close,
+    /// They are decoded at a part of their size and [reduced](Resampling::gap), as after Pillow's `draft` and with
+    /// `reducing_gap=2`; blurs become as much smaller. About 10 levels off.
+    Draft,
+}
+
 /// What to make of a picture.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Options {
@@ -89,10 +118,8 @@ pub struct Options {
     pub rotate: bool,
     /// Pictures of more pixels than this are refused, before memory is set aside for them.
     pub max_pixels: u64,
-    /// Whether a JPEG file may be decoded at a part of its size also where that changes pixels by a few levels: where it is to be
-    /// blurred (by as much less), and for the ways to fit other than [`Fit::Inside`], which are then [reduced](Resampling::gap)
-    /// too.
-    pub fast: bool,
+    /// Whether pixels may be a few levels off where that saves time.
+    pub exactness: Exactness,
     /// Whether to decode what a small thumbnail does not need: the scans of a progressive JPEG that refine details. Damage
     /// there is noticed only then.
     pub verify: bool,
@@ -107,6 +134,8 @@ pub struct Options {
     pub animated: bool,
     /// Whether of a damaged or cut-off picture what can be read is kept, with [`Thumbnail::warning`] saying so.
     pub lenient: bool,
+    /// In so many threads a JPEG file may be decoded, if it is large and not progressive. It makes no difference to the pixels.
+    pub threads: usize,
 }
 
 impl Default for Options {
@@ -122,13 +151,14 @@ impl Default for Options {
             format: OutFormat::Same,
             rotate: true,
             max_pixels: 500_000_000,
-            fast: false,
+            exactness: Exactness::Exact,
             verify: false,
             keep_profile: false,
             progressive: false,
             lossless: false,
             animated: false,
             lenient: false,
+            threads: 1,
         }
     }
 }
@@ -139,12 +169,24 @@ impl Options {
         let shape = Shape::new(self.fit, bounds, full_size, 0.5);
         let Some(made) = shape.size else { return 1 };
         let shown = (shape.region.width() as u32, shape.region.height() as u32);
-        // The picture itself may be a little smaller than the bounds that it is fitted inside.
+        let close = self.exactness == Exactness::Close && !self.drafts();
+        let scale = (f64::from(shown.0) / f64::from(made.0)).min(f64::from(shown.1) / f64::from(made.1));
+        if close && self.blur.is_some_and(|blur| f64::from(blur) * WIDE_BLUR > scale) {
+            return 1;
+        }
         let bounds = match self.fit {
+            // A blur hides what the decoder leaves out.
+            _ if close && self.blur >= Some(HIDING_BLUR) => made,
+            // The picture itself may be a little smaller than the bounds that it is fitted inside.
             Fit::Inside => (bounds.width.unwrap_or(made.0), bounds.height.unwrap_or(made.1)),
             _ => made,
         };
-        size::decode_shrink(shown, bounds)
+        size::decode_shrink(shown, bounds, if close { CLOSE_GAP } else { DRAFT_GAP })
+    }
+
+    /// Whether Pillow itself decodes JPEG files at a part of their size.
+    fn drafts(&self) -> bool {
+        self.blur.is_none() && self.fit == Fit::Inside
     }
 
     /// Pictures can be enlarged, but not without end.
@@ -198,7 +240,7 @@ pub struct Thumbnail {
 /// # Errors
 /// See [`PictureError`]; the message leaves out the file's name, which is not known here.
 pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureError> {
-    if let Some(animation) = animation::thumbnail(input, options)? {
+    if let Some(animation) = animation::thumbnails(input, options, &[options.bounds])?.and_then(|mut all| all.pop()) {
         return Ok(animation);
     }
     let made = make(input, options)?;
@@ -213,9 +255,8 @@ pub fn thumbnail(input: &[u8], options: &Options) -> Result<Thumbnail, PictureEr
 /// # Errors
 /// As [`thumbnail`]; there are all of them or none.
 pub fn thumbnails(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Thumbnail>, PictureError> {
-    if options.animated {
-        let each = bounds.iter().map(|&bounds| thumbnail(input, &Options { bounds, ..options.clone() }));
-        return each.collect();
+    if let Some(animations) = animation::thumbnails(input, options, bounds)? {
+        return Ok(animations);
     }
     make_all(input, options, bounds)?.into_iter().map(|made| encoded(made, options)).collect()
 }
@@ -288,9 +329,10 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         max_pixels: options.max_pixels,
         rotate: options.rotate,
         // A blur works on the picture at full size, so it rules out scaled decoding; so does Pillow in the other ways to fit.
-        shrink: (options.fast || options.blur.is_none() && options.fit == Fit::Inside).then_some(&shrink),
+        shrink: (options.exactness != Exactness::Exact || options.drafts()).then_some(&shrink),
         verify: options.verify,
         lenient: options.lenient,
+        threads: options.threads,
         keep_going: false,
     };
     let decoded = decode::decode(input, source_format, &request)?;
@@ -308,10 +350,13 @@ fn shrunk(
     let orientation = if options.rotate { decoded.orientation } else { Orientation::UPRIGHT };
     let full_size = decoded.full_size;
     let (width, height) = (f64::from(full_size.0), f64::from(full_size.1));
-    // A picture that was shrunk while it was decoded may end within its last column and row.
-    let scale = (decoded.extent.0 / width, decoded.extent.1 / height);
-    let blur = options.blur.map(|radius| radius * scale.0 as f32);
-    let gap = (options.fast || options.fit == Fit::Inside).then_some(GAP);
+    let scale = 1.0 / f64::from(decoded.shrink);
+    let blur = options.blur.map(|radius| radius * scale as f32);
+    let gap = (options.exactness == Exactness::Draft || options.fit == Fit::Inside).then_some(GAP);
+    let close = options.exactness == Exactness::Close
+        // Colours are premultiplied after the blur, so that the two cannot be one step.
+        && !decoded.pixels.layout.has_alpha()
+        && (options.blur.is_some() || decoded.shrink > 1 && !options.drafts());
     let shape_and_pixels = |source: Cow<'_, Pixels>, bounds: Bounds| {
         let bounds = orientation.turned(bounds);
         let mut shape = Shape::new(options.fit, bounds, full_size, 0.5);
@@ -323,7 +368,11 @@ fn shrunk(
         let Some(size) = shape.size else {
             return Ok((shape, resize::blurred(source, blur)));
         };
-        let region = shape.region.scaled(scale);
+        if close {
+            let resampling = Resampling { size, region: shape.region, filter: options.filter, gap };
+            return Ok((shape, coarse::resample(&source, decoded.shrink, full_size, options.blur, &resampling)));
+        }
+        let region = shape.region.scaled((scale, scale));
         let resampling = Resampling { size, region, filter: options.filter, gap };
         Ok((shape, resize::resample(source, blur, &resampling)))
     };

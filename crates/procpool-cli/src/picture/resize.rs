@@ -32,21 +32,13 @@ pub fn resize(source: Pixels, resampling: &Resampling) -> Pixels {
 ///
 /// The blur is not premultiplied, as in Pillow.
 pub(super) fn resample(source: Cow<'_, Pixels>, sigma: Option<f32>, resampling: &Resampling) -> Pixels {
-    let Resampling { size, region, filter, gap } = *resampling;
     let own = (source.width, source.height);
-    if size == own && region == Region::whole(own) {
+    if resampling.size == own && resampling.region == Region::whole(own) {
         return blurred(source, sigma);
     }
-    let factors = gap.map_or((1, 1), |gap| (factor(region.width(), size.0, gap), factor(region.height(), size.1, gap)));
-    let part = if factors == (1, 1) { Part::whole(own) } else { Part::around(resampling, own) };
+    let Steps { factors, part, region } = Steps::of(resampling, own);
     let reduced = reduced(source, sigma, factors, &part);
-    let region = Region {
-        left: (region.left - part.across.start as f64) / f64::from(factors.0),
-        top: (region.top - part.down.start as f64) / f64::from(factors.1),
-        right: (region.right - part.across.start as f64) / f64::from(factors.0),
-        bottom: (region.bottom - part.down.start as f64) / f64::from(factors.1),
-    };
-    let mut resized = convolve::resize(&reduced, &region, size, filter);
+    let mut resized = convolve::resize(&reduced, &region, resampling.size, resampling.filter);
     alpha::unpremultiply(resized.layout, &mut resized.data);
     resized
 }
@@ -64,10 +56,36 @@ fn factor(extent: f64, target: u32, gap: f64) -> u32 {
     ((extent / f64::from(target) / gap) as u32).max(1)
 }
 
+/// What is done one after the other.
+pub(super) struct Steps {
+    /// By how much width and height are reduced.
+    pub(super) factors: (u32, u32),
+    /// What is reduced.
+    pub(super) part: Part,
+    /// What is resampled of the reduced part.
+    pub(super) region: Region,
+}
+
+impl Steps {
+    pub(super) fn of(resampling: &Resampling, own: (u32, u32)) -> Self {
+        let Resampling { size, region, gap, .. } = *resampling;
+        let factors =
+            gap.map_or((1, 1), |gap| (factor(region.width(), size.0, gap), factor(region.height(), size.1, gap)));
+        let part = if factors == (1, 1) { Part::whole(own) } else { Part::around(resampling, own) };
+        let region = Region {
+            left: (region.left - part.across.start as f64) / f64::from(factors.0),
+            top: (region.top - part.down.start as f64) / f64::from(factors.1),
+            right: (region.right - part.across.start as f64) / f64::from(factors.0),
+            bottom: (region.bottom - part.down.start as f64) / f64::from(factors.1),
+        };
+        Self { factors, part, region }
+    }
+}
+
 /// The columns and rows that are reduced.
-struct Part {
-    across: Range<usize>,
-    down: Range<usize>,
+pub(super) struct Part {
+    pub(super) across: Range<usize>,
+    pub(super) down: Range<usize>,
 }
 
 impl Part {

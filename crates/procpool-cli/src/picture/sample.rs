@@ -1,6 +1,6 @@
 //! Pictures for training: of one size, in RGB.
 
-use super::{Bounds, Filter, Fit, Layout, Options, PictureError, Pixels, alpha, make};
+use super::{Bounds, Exactness, Filter, Fit, Layout, Options, PictureError, Pixels, alpha, make};
 
 /// What to make of a picture.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -45,7 +45,7 @@ pub fn sample(input: &[u8], options: &SampleOptions) -> Result<Sample, PictureEr
         bounds: Bounds::both(options.size.0, options.size.1),
         fit: options.fit,
         filter: options.filter,
-        fast: true,
+        exactness: Exactness::Draft,
         rotate: options.rotate,
         max_pixels: options.max_pixels,
         ..Options::default()

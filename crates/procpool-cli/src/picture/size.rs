@@ -69,10 +69,10 @@ pub(super) fn shorter(size: (u32, u32), length: u32) -> (u32, u32) {
 }
 
 /// By how much (1, 2, 4 or 8) a JPEG picture is shrunk while it is decoded, when a part of it of
-/// `size` is to fit `bounds`: as far as at least twice the bounds remain, so that the resampling
+/// `size` is to fit `bounds`: as far as at least `left` times the bounds remain, so that the resampling
 /// that follows hides it.
-pub(super) fn decode_shrink(size: (u32, u32), bounds: (u32, u32)) -> u32 {
-    let wanted = |length: u32| (u64::from(length) * 2).min(u64::from(u32::MAX)) as u32;
+pub(super) fn decode_shrink(size: (u32, u32), bounds: (u32, u32), left: u32) -> u32 {
+    let wanted = |length: u32| (u64::from(length) * u64::from(left)).min(u64::from(u32::MAX)) as u32;
     let factor = (size.0 / wanted(bounds.0)).min(size.1 / wanted(bounds.1));
     [8, 4, 2].into_iter().find(|&shrink| factor >= shrink).unwrap_or(1)
 }
@@ -110,13 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn decoding_leaves_twice_the_bounds() {
-        assert_eq!(decode_shrink((4000, 3000), (128, 128)), 8);
-        assert_eq!(decode_shrink((4000, 3000), (256, 256)), 4);
-        assert_eq!(decode_shrink((4000, 3000), (700, 700)), 2);
-        assert_eq!(decode_shrink((4000, 3000), (800, 800)), 1);
-        assert_eq!(decode_shrink((4000, 3000), (u32::MAX, 1)), 1);
-        assert_eq!(decode_shrink((64, 64), (2, 2)), 8);
+    fn decoding_leaves_as_many_times_the_bounds() {
+        assert_eq!(decode_shrink((4000, 3000), (128, 128), 2), 8);
+        assert_eq!(decode_shrink((4000, 3000), (256, 256), 2), 4);
+        assert_eq!(decode_shrink((4000, 3000), (700, 700), 2), 2);
+        assert_eq!(decode_shrink((4000, 3000), (800, 800), 2), 1);
+        assert_eq!(decode_shrink((4000, 3000), (u32::MAX, 1), 2), 1);
+        assert_eq!(decode_shrink((64, 64), (2, 2), 2), 8);
+        assert_eq!(decode_shrink((4000, 3000), (128, 128), 3), 4);
+        assert_eq!(decode_shrink((4000, 3000), (125, 125), 3), 8);
     }
 
     #[test]

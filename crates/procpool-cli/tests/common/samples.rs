@@ -38,6 +38,26 @@ pub(crate) fn png(width: u32, height: u32, colour: png::ColorType, data: &[u8]) 
     out
 }
 
+/// A PNG of colours that states its size, has a few bytes of data and ends there.
+pub(crate) fn png_header(side: u32) -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend(side.to_be_bytes());
+    header.extend(side.to_be_bytes());
+    header.extend([8, 2, 0, 0, 0]);
+    let mut crc = u32::MAX;
+    for byte in &header {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
+        }
+    }
+    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    bomb.extend(header);
+    bomb.extend((!crc).to_be_bytes());
+    bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    bomb
+}
+
 pub(crate) fn webp(width: usize, height: usize) -> Vec<u8> {
     let pixels = gradient(width, height, 4);
     webp::Encoder::from_rgba(&pixels, width as u32, height as u32).encode(80.0).to_vec()

@@ -267,6 +267,31 @@ def bmps(folder):
             yield "BMP run lengths", path
 
 
+def avifs(folder):
+    for size in SIZES:
+        name = f"{size[0]}x{size[1]}"
+        for range_ in ["full", "limited"]:
+            for sampling in ["4:4:4", "4:2:2", "4:2:0", "4:0:0"]:
+                for mode in ["RGB", "RGBA"]:
+                    path = folder / f"{name}-{mode}-{sampling.replace(':', '')}-{range_}.avif"
+                    pattern(size, mode).save(path, quality=80, speed=10, subsampling=sampling, range=range_)
+                    yield f"AVIF {sampling} {mode}", path
+        path = folder / f"{name}-premultiplied.avif"
+        pattern(size, "RGBA").save(path, quality=80, speed=10, alpha_premultiplied=True)
+        yield "AVIF premultiplied", path
+        path = folder / f"{name}-lossless.avif"
+        pattern(size, "RGB").save(path, quality=100, speed=10, subsampling="4:4:4")
+        yield "AVIF quality 100", path
+    for orientation in range(1, 9):
+        path = folder / f"orientation-{orientation}.avif"
+        pattern((300, 201), "RGB").save(path, speed=10, exif=exif_with(orientation))
+        yield "AVIF orientation", path
+    frames = [pattern((200, 150), "RGB"), pattern((200, 150), "L").convert("RGB")]
+    path = folder / "animated.avif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], speed=10)
+    yield "AVIF animation", path
+
+
 def with_profiles(folder):
     """Pictures with colour profiles, in each format that has them."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -296,5 +321,5 @@ def with_profiles(folder):
 
 def all_pictures(folder: Path):
     """Writes the pictures into a folder; yields their kinds and paths."""
-    for make in [jpegs, pngs, webps, gifs, tiffs, bmps, with_profiles]:
+    for make in [jpegs, pngs, webps, gifs, tiffs, bmps, avifs, with_profiles]:
         yield from make(folder)

@@ -17,6 +17,7 @@ cargo build --quiet --release -p procpool-jpeg --example samples
 target=$(cargo metadata --format-version 1 --no-deps |
     "$root/.venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 "$root/.venv/bin/python" "$here/shapes.py" --program "$target/release/examples/thumbnail_pixels" --images "$root/images"
+"$root/.venv/bin/python" "$here/avif.py" --program "$target/release/examples/thumbnail_pixels" --images "$root/images"
 exec "$root/.venv/bin/python" "$here/compare.py" \
     --program "$target/release/examples/thumbnail_pixels" --samples "$target/release/examples/samples" \
     --images "$root/images" "$@"

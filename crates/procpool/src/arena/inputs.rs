@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ranges::Ranges;
 use super::{PAGE, Piece, Pieces, SEGMENT, Writer, place_of, round_up};
-use crate::os::memory::{Mapping, create_lent};
+use crate::os::memory::{Mapping, create_lent, create_lent_with};
 use crate::wire::items::Place;
 use crate::wire::value::Spill;
 
@@ -35,6 +35,8 @@ struct Books {
     segment: Arc<Segment>,
     ranges: Ranges,
     used: Instant,
+    /// Whether it came with its first value in it, so that its pages are not mapped yet.
+    raw: bool,
 }
 
 /// Memory that workers may be told of.
@@ -61,6 +63,8 @@ impl AsFd for Segment {
     }
 }
 
+/// A first value of so many bytes makes its segment; for less it is not worth it.
+const FILLED: usize = SEGMENT / 2;
 /// How long a segment may lie unused before its memory is given back.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -122,10 +126,11 @@ impl Arena {
 }
 
 impl State {
-    fn take(&mut self, len: usize) -> Option<Piece> {
+    /// A piece, and whether the pages of its segment are to be mapped first.
+    fn take(&mut self, len: usize) -> Option<(Piece, bool)> {
         self.segments.iter_mut().find_map(|books| {
             let offset = books.ranges.take(len)?;
-            Some(books.piece(offset, len))
+            Some((books.piece(offset, len), std::mem::take(&mut books.raw)))
         })
     }
 
@@ -140,16 +145,24 @@ impl Books {
     }
 }
 
-#[allow(private_interfaces)]
-impl Pieces for &Arena {
-    fn take(&mut self, len: usize, wish: usize) -> Option<Piece> {
+impl Arena {
+    /// A piece of at least `len` bytes, better of `wish`, with these bytes at its start.
+    fn place(&self, len: usize, wish: usize, bytes: [&[u8]; 2]) -> Option<Piece> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let (least, wish) = (round_up(len, PAGE)?, round_up(wish.max(len), PAGE)?);
+        let free = {
+            let mut state = self.lock();
+            state.take(wish).or_else(|| state.take(least))
+        };
+        if let Some((piece, raw)) = free {
+            if raw {
+                piece.memory.settle();
+            }
+            piece.write(bytes);
+            return Some(piece);
+        }
         let size = {
             let mut state = self.lock();
-            if let Some(piece) = state.take(wish).or_else(|| state.take(least)) {
-                return Some(piece);
-            }
             // Twice as much each time, so that they stay few; but a segment for something huge is not made twice as huge.
             let left = self.limit.saturating_sub(state.total);
             let size = round_up(least.max(state.total.min(8 * SEGMENT)), SEGMENT)?;
@@ -161,7 +174,11 @@ impl Pieces for &Arena {
             size
         };
         // Without the lock: this takes a while.
-        let made = create_lent("procpool-inputs", size);
+        let raw = bytes[0].len() + bytes[1].len() >= FILLED;
+        let made = match raw {
+            true => create_lent_with("procpool-inputs", size, bytes),
+            false => create_lent("procpool-inputs", size),
+        };
         let mut state = self.lock();
         let Ok((fd, memory)) = made else {
             state.total -= size;
@@ -172,10 +189,25 @@ impl Pieces for &Arena {
         let mut ranges = Ranges::new(0, size);
         let len = wish.min(size);
         let offset = ranges.take(len)?;
-        let books = Books { segment: Arc::new(segment), ranges, used: Instant::now() };
+        let books = Books { segment: Arc::new(segment), ranges, used: Instant::now(), raw };
         let piece = books.piece(offset, len);
         state.segments.push(books);
+        drop(state);
+        if !raw {
+            piece.write(bytes);
+        }
         Some(piece)
+    }
+}
+
+#[allow(private_interfaces)]
+impl Pieces for &Arena {
+    fn take(&mut self, len: usize, wish: usize) -> Option<Piece> {
+        self.place(len, wish, [&[]; 2])
+    }
+
+    fn take_with(&mut self, bytes: [&[u8]; 2], wish: usize) -> Option<Piece> {
+        self.place(bytes[0].len().checked_add(bytes[1].len())?, wish, bytes)
     }
 
     fn grow(&mut self, piece: &mut Piece, len: usize) -> bool {
@@ -266,6 +298,23 @@ mod tests {
         drop(first);
         assert_eq!(extent(&arena, &[&one]).unwrap().place().unwrap().offset, before.offset);
         assert_eq!(arena.total(), SEGMENT);
+    }
+
+    #[test]
+    fn a_segment_that_came_with_its_first_value_is_used_again() {
+        let arena = Arena::new(64 << 20);
+        let (one, two) = (vec![1u8; 5 * SEGMENT + 3], vec![2u8; SEGMENT]);
+        let first = arena.write(|spill| spill.append(b"staged", &one)).1.unwrap();
+        assert_eq!(read(&first), [b"staged", &one[..]].concat());
+        let second = extent(&arena, &[&two[..7]]).unwrap();
+        assert_eq!((read(&second), read(&first)), (two[..7].to_vec(), [b"staged", &one[..]].concat()));
+        let (before, total) = (first.place().unwrap(), arena.total());
+        drop(first);
+        let third = extent(&arena, &[&two, &one]).unwrap();
+        assert_eq!(read(&third), [&two[..], &one].concat());
+        let fourth = extent(&arena, &[&two]);
+        assert_eq!(fourth.as_ref().and_then(Extent::place).map(|place| place.segment), Some(before.segment));
+        assert!(arena.total() > total, "the third was too long for the place of the first");
     }
 
     #[test]

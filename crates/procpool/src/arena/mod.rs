@@ -32,11 +32,26 @@ struct Piece {
     len: usize,
 }
 
+impl Piece {
+    /// Writes these bytes to its start.
+    fn write(&self, bytes: [&[u8]; 2]) {
+        self.memory.write(self.offset, bytes[0]);
+        self.memory.write(self.offset + bytes[0].len(), bytes[1]);
+    }
+}
+
 /// Gives pieces out.
 pub(crate) trait Pieces {
     /// Takes a piece of at least `len` bytes, better of `wish`. `None` if there is no memory, or not to be.
     #[allow(private_interfaces)]
     fn take(&mut self, len: usize, wish: usize) -> Option<Piece>;
+    /// Takes a piece that has these bytes at its start and is as long as they are or longer, better of `wish`.
+    #[allow(private_interfaces)]
+    fn take_with(&mut self, bytes: [&[u8]; 2], wish: usize) -> Option<Piece> {
+        let piece = self.take(bytes[0].len().checked_add(bytes[1].len())?, wish)?;
+        piece.write(bytes);
+        Some(piece)
+    }
     /// Makes a piece longer where it lies, to `len` bytes or more.
     #[allow(private_interfaces)]
     fn grow(&mut self, piece: &mut Piece, len: usize) -> bool;
@@ -71,7 +86,7 @@ impl<'p, P: Pieces> Writer<'p, P> {
 
     fn make_room(&mut self, len: usize) -> bool {
         match &mut self.piece {
-            None => self.piece = self.pieces.take(len, self.wish),
+            None => {}
             Some(piece) if piece.len >= len => {}
             Some(piece) => {
                 let generous = len.saturating_add(len / 2);
@@ -91,6 +106,11 @@ impl<P: Pieces> Spill for Writer<'_, P> {
         let Some(len) = self.len.checked_add(staged.len()).and_then(|len| len.checked_add(run.len())) else {
             return false;
         };
+        if self.piece.is_none() {
+            self.piece = self.pieces.take_with([staged, run], self.wish.max(len));
+            self.len = self.piece.as_ref().map_or(0, |_| len);
+            return self.piece.is_some();
+        }
         if !self.make_room(len) {
             return false;
         }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -50,6 +51,19 @@ pub(crate) fn create_lent(name: &str, len: usize) -> io::Result<(OwnedFd, Mappin
     let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
     fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::FUTURE_WRITE)?;
     mapping.touch(Advice::LinuxPopulateWrite)?;
+    Ok((fd, mapping))
+}
+
+/// The same with these bytes at its start, which is quicker than to make pages and copy into them: the kernel need not clear a page
+/// that it writes at once. What is not there yet comes when it is touched, at the latest by [`Mapping::settle`].
+pub(crate) fn create_lent_with(name: &str, len: usize, bytes: [&[u8]; 2]) -> io::Result<(OwnedFd, Mapping)> {
+    let file = File::from(create_growing(name)?);
+    file.set_len(len as u64)?;
+    file.write_all_at(bytes[0], 0)?;
+    file.write_all_at(bytes[1], bytes[0].len() as u64)?;
+    let fd = OwnedFd::from(file);
+    let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
+    fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::FUTURE_WRITE)?;
     Ok((fd, mapping))
 }
 
@@ -118,6 +132,12 @@ impl Mapping {
         let mapping = Self::map(fd.as_fd(), len, ProtFlags::READ)?;
         let _ = mapping.touch(Advice::LinuxPopulateRead);
         Ok(mapping)
+    }
+
+    /// Maps all pages, before they are written to anew. A shared page that was mapped to be read can be written to as well, and
+    /// pages to be read are mapped several at a time.
+    pub(crate) fn settle(&self) {
+        let _ = self.touch(Advice::LinuxPopulateRead);
     }
 
     /// Makes all pages be there, so that no access has to wait for one, or fail for want of memory.

@@ -28,6 +28,7 @@ use crate::frame::exit;
 use crate::frame::failure::{Cause, JobError, reason};
 use crate::frame::inputs::{self, Input, Search};
 use crate::frame::names;
+use crate::frame::outputs;
 use crate::frame::pieces::Piece;
 use crate::frame::reader::{Contents, Packing, TextPlan, read_failure};
 use crate::frame::record::Record;
@@ -173,6 +174,7 @@ fn has_directives(path: &Path, wanted: &Wanted) -> bool {
 
 /// Whole or not at all.
 fn write_report(path: &Path, page: &str) -> std::io::Result<()> {
+    outputs::refuse_special(rustix::fs::CWD, path.as_os_str())?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);

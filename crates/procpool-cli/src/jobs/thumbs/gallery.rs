@@ -34,8 +34,30 @@ a:focus-visible{outline:3px solid var(--focus);outline-offset:2px}
 pub(super) struct Entry {
     /// The picture.
     pub(super) input: PathBuf,
-    /// Its thumbnail with width and height, or why it has none.
-    pub(super) made: Result<(PathBuf, (u32, u32)), String>,
+    /// Its thumbnail, or why it has none.
+    pub(super) made: Result<Shown, String>,
+}
+
+/// A thumbnail of an input.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) path: PathBuf,
+    /// Width and height in pixels.
+    pub(super) size: (u32, u32),
+    /// The others of the same picture, in other sizes.
+    pub(super) others: Vec<(PathBuf, (u32, u32))>,
+}
+
+impl Shown {
+    /// Those of the others that show the same in other sizes, so that a browser may take one for a finer screen.
+    fn alike(&self) -> impl Iterator<Item = &(PathBuf, (u32, u32))> {
+        let (width, height) = (u64::from(self.size.0), u64::from(self.size.1));
+        self.others.iter().filter(move |(_, other)| {
+            let (across, down) = (u64::from(other.0), u64::from(other.1));
+            // Lengths are whole, so the proportions of the smaller one may be half a pixel off in each.
+            (across * height).abs_diff(width * down) <= (across + down).max(width + height) / 2
+        })
+    }
 }
 
 /// The page, to be saved in the folder `home`. `cell` is the width to expect of a thumbnail.
@@ -64,16 +86,25 @@ pub(super) fn page(home: &Path, cell: u32, entries: &[Entry]) -> String {
         page += "<ul class=\"grid\">\n";
     }
     for Entry { input, made } in entries {
-        let Ok((thumbnail, (width, height))) = made else { continue };
+        let Ok(shown) = made else { continue };
+        let (width, height) = shown.size;
+        let mut choice = String::new();
+        for (path, (width, _)) in shown.alike() {
+            let _ = write!(choice, ", {} {width}w", link(path));
+        }
+        if !choice.is_empty() {
+            // It is never shown wider than it is.
+            choice = format!(" srcset=\"{} {width}w{choice}\" sizes=\"{width}px\"", link(&shown.path));
+        }
         let (name, full) = (names::show(Path::new(input.file_name().unwrap_or_default())), names::show(input));
         let (name, full) = (escape(&name), escape(&full));
         // Writing to a String cannot fail.
         let _ = writeln!(
             page,
-            "<li><a href=\"{}\" title=\"{full}\"><img src=\"{}\" width=\"{width}\" height=\"{height}\" loading=\"lazy\" \
+            "<li><a href=\"{}\" title=\"{full}\"><img src=\"{}\"{choice} width=\"{width}\" height=\"{height}\" loading=\"lazy\" \
              decoding=\"async\" alt=\"{name}\"><span aria-hidden=\"true\">{name}</span></a></li>",
             link(input),
-            link(thumbnail)
+            link(&shown.path)
         );
     }
     if shown > 0 {
@@ -150,9 +181,67 @@ mod tests {
     }
 
     #[test]
+    fn browsers_get_the_choice_of_what_shows_the_same() {
+        let other = |name: &str, size| (PathBuf::from(name), size);
+        let shown = |others: Vec<(PathBuf, (u32, u32))>| {
+            let made = Ok(Shown { path: "t/a b_128.jpg".into(), size: (128, 85), others });
+            page(Path::new("."), 128, &[Entry { input: "a b.jpg".into(), made }])
+        };
+        let page = shown(vec![
+            other("t/a b_256.jpg", (256, 171)),
+            other("t/a b_90x90.jpg", (90, 90)),
+            other("t/a b_64.jpg", (64, 43)),
+        ]);
+        let choice = "<img src=\"t/a%20b_128.jpg\" srcset=\"t/a%20b_128.jpg 128w, t/a%20b_256.jpg 256w, \
+                      t/a%20b_64.jpg 64w\" sizes=\"128px\" width=\"128\"";
+        assert!(page.contains(choice), "{page}");
+        assert!(!shown(vec![other("t/c.jpg", (128, 128))]).contains("srcset"));
+    }
+
+    /// How far two colours are apart, as the Web Content Accessibility Guidelines 2.2 define it.
+    fn contrast(a: &str, b: &str) -> f64 {
+        let light = |colour: &str| -> f64 {
+            let wide = if colour.len() == 3 { 1 } else { 2 };
+            let level = |at: usize| {
+                let digits = &colour[at * wide..(at + 1) * wide].repeat(3 - wide);
+                let level = f64::from(u8::from_str_radix(digits, 16).expect("two digits")) / 255.0;
+                if level <= 0.04045 { level / 12.92 } else { ((level + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * level(0) + 0.7152 * level(1) + 0.0722 * level(2)
+        };
+        let (a, b) = (light(a), light(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn all_that_is_written_can_be_read() {
+        let mut schemes = 0;
+        for scheme in STYLE.lines().filter(|line| line.contains("--ink:")) {
+            let colour = |name: &str| {
+                let begin = scheme.find(&format!("--{name}:#")).expect("the colour is there") + name.len() + 4;
+                scheme[begin..].split([';', '}']).next().unwrap_or_default()
+            };
+            for (ink, paper, least) in [
+                ("ink", "back", 7.0),
+                ("ink", "paper", 7.0),
+                ("soft", "back", 4.5),
+                ("bad", "back", 4.5),
+                ("focus", "back", 3.0),
+                ("focus", "paper", 3.0),
+            ] {
+                let found = contrast(colour(ink), colour(paper));
+                assert!(found >= least, "{ink} on {paper}: {found:.2}, in {scheme}");
+            }
+            schemes += 1;
+        }
+        assert_eq!(schemes, 2, "one for light screens and one for dark ones");
+    }
+
+    #[test]
     fn names_and_messages_are_text_and_nothing_else() {
         let hostile = "\"><script>alert(1)</script>' onerror=x.jpg";
-        let made = Ok((PathBuf::from("t").join(hostile.replace('/', "")), (128, 72)));
+        let path = PathBuf::from("t").join(hostile.replace('/', ""));
+        let made = Ok(Shown { path, size: (128, 72), others: Vec::new() });
         let entries = [
             Entry { input: hostile.replace('/', "").into(), made },
             Entry { input: "b\u{202e}.jpg".into(), made: Err("<img src=x>\n".into()) },

@@ -116,9 +116,10 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
     let overview = plan.overview.outputs();
     let folders: BTreeSet<Folder> = outputs().chain(&overview).map(|output| output.folder().clone()).collect();
     let sizes: Rc<[Bounds]> = plan.sizes.as_slice().into();
+    let threads = threads_each(context.pool.workers, named.iter().flatten().count());
     let item = |named: naming::Named| match named {
         Ok(Pair { path, outputs, format }) => {
-            let options = Options { format, ..plan.options.clone() };
+            let options = Options { format, threads, ..plan.options.clone() };
             Item { path, plan: Ok(ThumbPlan { outputs, sizes: Rc::clone(&sizes), options }) }
         }
         Err((path, error)) => Item { path, plan: Err(error) },
@@ -132,6 +133,11 @@ pub(crate) fn thumbs(context: &Context, plan: &ThumbsPlan) -> u8 {
         overview: Overview::new(plan.overview.clone(), plan.sizes[0]),
     };
     run(context, job, thumb, named.into_iter().map(item).collect(), skipped + sheets)
+}
+
+/// How many threads each picture gets, so that with fewer pictures than workers no core has nothing to do.
+fn threads_each(workers: usize, pictures: usize) -> usize {
+    (workers / pictures.max(1)).max(1)
 }
 
 /// What a worker does with one picture.
@@ -205,12 +211,16 @@ impl Job for Thumbs {
 
     fn options(&self) -> Record {
         let sizes: Vec<String> = self.sizes.iter().map(|size| label(*size)).collect();
-        let picture = serde_json::to_value(&self.options).unwrap_or_default();
+        let mut picture = serde_json::to_value(&self.options).unwrap_or_default();
+        if let Some(options) = picture.as_object_mut() {
+            // What is made does not depend on it.
+            options.remove("threads");
+        }
         Record::default().with("sizes", sizes).with("picture", picture)
     }
 
     fn done(&mut self, input: &Path, plan: &ThumbPlan, done: &ThumbDone) -> (String, Record) {
-        self.overview.made(input, plan.outputs[0].path(), done.sizes.first().copied());
+        self.overview.made(input, &plan.outputs, &done.sizes);
         let output = |number: usize| {
             let (width, height) = done.sizes.get(number).copied().unwrap_or_default();
             Record::default().with("width", width).with("height", height)
@@ -248,7 +258,7 @@ impl Job for Thumbs {
     }
 
     fn there(&mut self, input: &Path, plan: &ThumbPlan) -> Record {
-        self.overview.made(input, plan.outputs[0].path(), None);
+        self.overview.made(input, &plan.outputs, &[]);
         match plan.outputs.as_slice() {
             [one] => Record::default().with_path("output", one.path()),
             several => {
@@ -286,4 +296,15 @@ fn is_newer(input: &Path, outputs: &[Output]) -> bool {
             .is_ok_and(|found| found.is_file() && found.len() > 0 && Stamp::of(&found).mtime_ns > written)
     };
     outputs.iter().all(is_newer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_that_are_left_over_decode_too() {
+        let given = [(8, 1), (8, 3), (8, 8), (8, 100), (2, 1), (1, 1), (4, 0)];
+        assert_eq!(given.map(|(workers, pictures)| threads_each(workers, pictures)), [8, 2, 1, 1, 2, 1, 4]);
+    }
 }

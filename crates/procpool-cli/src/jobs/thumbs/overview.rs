@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use procpool::{Future, Kind, Pool, SharedFile};
 use serde::{Deserialize, Serialize};
 
-use super::gallery::{self, Entry};
+use super::gallery::{self, Entry, Shown};
 use super::sheet::{self, Grid, Page, Tile};
 use super::text::Text;
 use super::{MAX_INPUT, job_error};
@@ -107,6 +107,8 @@ pub(super) struct Overview {
 struct Thumb {
     path: PathBuf,
     size: Option<(u32, u32)>,
+    /// Those of other sizes, if these are known.
+    others: Vec<(PathBuf, (u32, u32))>,
 }
 
 /// A thumbnail to look at.
@@ -141,10 +143,14 @@ impl Overview {
         self.plan != OverviewPlan::default()
     }
 
-    /// The next input has a thumbnail.
-    pub(super) fn made(&mut self, input: &Path, thumbnail: &Path, size: Option<(u32, u32)>) {
+    /// The next input has thumbnails, of these sizes if they are known. The first one is shown.
+    pub(super) fn made(&mut self, input: &Path, thumbnails: &[Output], sizes: &[(u32, u32)]) {
+        let [first, others @ ..] = thumbnails else { return };
         if self.is_wanted() {
-            self.entries.push((input.to_owned(), Ok(Thumb { path: thumbnail.to_owned(), size })));
+            let path = |output: &Output| output.path().to_owned();
+            let others = others.iter().map(path).zip(sizes.iter().skip(1).copied()).collect();
+            let thumb = Thumb { path: path(first), size: sizes.first().copied(), others };
+            self.entries.push((input.to_owned(), Ok(thumb)));
         }
     }
 
@@ -191,12 +197,12 @@ impl Overview {
             let made = thumb.as_ref().map_err(String::clone).and_then(|thumb| {
                 let size =
                     sizes.get(at).cloned().unwrap_or_else(|| thumb.size.ok_or_else(|| "was not looked at".into()))?;
-                Ok((thumb.path.clone(), size))
+                Ok(Shown { path: thumb.path.clone(), size, others: thumb.others.clone() })
             });
             Entry { input: input.clone(), made }
         });
         let shown: Vec<Entry> = shown.collect();
-        let widest = shown.iter().filter_map(|entry| Some(entry.made.as_ref().ok()?.1.0)).max().unwrap_or(0);
+        let widest = shown.iter().filter_map(|entry| Some(entry.made.as_ref().ok()?.size.0)).max().unwrap_or(0);
         let page = gallery::page(path.parent().unwrap_or(Path::new("")), widest, &shown);
         match write(&path, page.as_bytes()) {
             Ok(()) => self.gallery = Some(path),

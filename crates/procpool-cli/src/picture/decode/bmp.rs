@@ -37,6 +37,9 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     };
     let mut data = vec![0; count * layout.channels()];
     request.complain(decoder.read_image(&mut data).map_err(explain))?;
+    if let Some(bits) = short_samples(&input) {
+        cut_as_pillow(&mut data, layout.channels(), bits);
+    }
     let icc = profile(&input);
     Ok(Decoded::whole(Pixels { width, height, layout, data }, Orientation::UPRIGHT, icc))
 }
@@ -76,6 +79,37 @@ fn usual_header(input: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(changed)
 }
 
+/// The bits of red, green and blue, where a pixel has 16 bits together, in the two ways that Pillow reads.
+fn short_samples(input: &[u8]) -> Option<[u32; 3]> {
+    const PLAIN: u32 = 0;
+    const MASKS: u32 = 3;
+    let at = |field: usize| long(input, FILE_HEADER + field);
+    if at(0)? == OLD_HEADER || at(12)? >> 16 != 16 {
+        return None;
+    }
+    let masks = || Some([at(40)?, at(44)?, at(48)?]);
+    match at(16)? {
+        PLAIN => Some([5; 3]),
+        MASKS if masks()? == [0x7C00, 0x03E0, 0x001F] => Some([5; 3]),
+        MASKS if masks()? == [0xF800, 0x07E0, 0x001F] => Some([5, 6, 5]),
+        _ => None,
+    }
+}
+
+/// Samples of 5 and 6 bits become 8 bits by rounding in the decoder, and by cutting off the rest in Pillow.
+fn cut_as_pillow(data: &mut [u8], channels: usize, bits: [u32; 3]) {
+    let tables = bits.map(|bits| {
+        let highest = (1u32 << bits) - 1;
+        let cut = |rounded: u32| (rounded * highest + 127) / 255 * 255 / highest;
+        std::array::from_fn::<u8, 256, _>(|rounded| cut(rounded as u32) as u8)
+    });
+    for pixel in data.chunks_exact_mut(channels) {
+        for (sample, table) in pixel.iter_mut().zip(&tables) {
+            *sample = table[usize::from(*sample)];
+        }
+    }
+}
+
 /// The colour profile in the file, if there is one.
 fn profile(input: &[u8]) -> Option<Vec<u8>> {
     let at = |field: usize| long(input, FILE_HEADER + field);
@@ -105,7 +139,15 @@ mod tests {
     use super::*;
 
     fn request() -> Request<'static> {
-        Request { max_pixels: 100, rotate: true, shrink: None, verify: false, lenient: false, keep_going: false }
+        Request {
+            max_pixels: 100,
+            rotate: true,
+            shrink: None,
+            verify: false,
+            lenient: false,
+            threads: 1,
+            keep_going: false,
+        }
     }
 
     /// Two rows of two pixels of 24 bits under a header of this length; the lower row comes first.
@@ -125,6 +167,30 @@ mod tests {
             let decoded = decode(&file(header), &request()).expect("a valid file");
             assert_eq!(decoded.pixels.data, [9, 8, 7, 12, 11, 10, 3, 2, 1, 6, 5, 4], "{header}");
         }
+    }
+
+    #[test]
+    fn samples_of_five_and_six_bits_are_cut() {
+        let of = |bits: &[u8], masks: &[u32], pixels: &[u16]| {
+            let mut content = file(40);
+            content.truncate(54);
+            content[18] = pixels.len() as u8;
+            content[22] = 1;
+            content[28..32].copy_from_slice(bits);
+            masks.iter().for_each(|mask| content.extend(mask.to_le_bytes()));
+            content[10] = content.len() as u8;
+            pixels.iter().for_each(|pixel| content.extend(pixel.to_le_bytes()));
+            decode(&content, &request()).expect("a valid file").pixels.data
+        };
+        let all: Vec<u16> = (0..32).map(|level| (level << 10) | (level << 5) | level).collect();
+        let wanted: Vec<u8> = (0..32u32).flat_map(|level| [(level * 255 / 31) as u8; 3]).collect();
+        assert_eq!(of(&[16, 0, 0, 0], &[], &all), wanted);
+        assert_eq!(of(&[16, 0, 3, 0], &[0x7C00, 0x03E0, 0x001F], &all), wanted);
+        let all: Vec<u16> = (0..64).map(|level| ((level / 2) << 11) | (level << 5) | (level / 2)).collect();
+        let wanted =
+            |level: u32| [level / 2 * 255 / 31, level * 255 / 63, level / 2 * 255 / 31].map(|level| level as u8);
+        let wanted: Vec<u8> = (0..64).flat_map(wanted).collect();
+        assert_eq!(of(&[16, 0, 3, 0], &[0xF800, 0x07E0, 0x001F], &all), wanted);
     }
 
     #[test]

@@ -41,7 +41,11 @@ fn scaled(input: &[u8], request: &Request) -> Option<Decoded> {
     let orientation = exif::orientation(metadata.exif_data(), metadata.xmp_data());
     let shrink = shrink(request, header.full_size, orientation);
     let scale = Scale::ALL.into_iter().find(|scale| scale.denominator() == shrink)?;
-    let picture = SCALED.with_borrow_mut(|decoder| decoder.decode(input, scale, &limits)).ok()?;
+    let picture = SCALED.with_borrow_mut(|decoder| {
+        decoder.set_threads(request.threads);
+        decoder.decode(input, scale, &limits)
+    });
+    let picture = picture.ok()?;
     let layout = match picture.colours {
         procpool_jpeg::Colours::Gray => Layout::Gray,
         procpool_jpeg::Colours::Rgb => Layout::Rgb,
@@ -106,14 +110,7 @@ fn finish(
             *ink = !*ink;
         }
     }
-    Decoded {
-        pixels,
-        full_size,
-        extent: (f64::from(full_size.0) / f64::from(shrink), f64::from(full_size.1) / f64::from(shrink)),
-        orientation,
-        icc: icc.filter(|profile| fits(profile, layout)),
-        warning: None,
-    }
+    Decoded { pixels, full_size, shrink, orientation, icc: icc.filter(|profile| fits(profile, layout)), warning: None }
 }
 
 /// Whether the four channels have resolutions the decoder can handle (it panics at others): all

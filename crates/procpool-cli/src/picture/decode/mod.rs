@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) verify: bool,
     /// Whether damaged pictures are to be tried a second time, for what can be read of them.
     pub(super) lenient: bool,
+    /// In so many threads it may be decoded.
+    pub(super) threads: usize,
     /// This is that second time: pixels that cannot be read stay as they are.
     pub(super) keep_going: bool,
 }
@@ -38,9 +40,8 @@ pub(super) struct Decoded {
     pub(super) pixels: Pixels,
     /// Width and height as the file states them.
     pub(super) full_size: (u32, u32),
-    /// The part of `pixels` that counts, from (0, 0). A picture shrunk on the way may end within
-    /// its last column and row.
-    pub(super) extent: (f64, f64),
+    /// By how much it was shrunk on the way; 1 if not at all. It may then end within the last column and row of `pixels`.
+    pub(super) shrink: u32,
     /// How the pixels are still to be turned.
     pub(super) orientation: Orientation,
     /// The colour profile, if it is for `pixels`.
@@ -57,7 +58,7 @@ impl Decoded {
             icc: icc.filter(|profile| fits(profile, pixels.layout)),
             pixels,
             full_size,
-            extent: (f64::from(full_size.0), f64::from(full_size.1)),
+            shrink: 1,
             orientation,
             warning: None,
         }

@@ -4,12 +4,14 @@
 mod colour;
 mod container;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
 use re_rav1d::dav1d::{Decoder, Error, PixelLayout, PlanarImageComponent, Settings, pixel};
 
 use super::{Decoded, Request, damaged};
 use crate::picture::orient::Orientation;
-use crate::picture::{Format, Layout, PictureError, Pixels, alpha};
+use crate::picture::{Format, Layout, PictureError, Pixels};
 
 use colour::{Coded, Meaning, Plane};
 use container::{Bytes, Container, Flaw, Item};
@@ -25,20 +27,20 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     let (width, height) = item.size().map_err(explain)?;
     request.check_size(width, height, FORMAT)?;
     let decoder = Reader { container: &container, request };
-
-    let colours = decoder.picture(container.primary(), false)?;
-    let mut pixels = Pixels { width, height, layout: colours.layout, data: colours.data };
     let clear = container.sources(*b"auxl", container.primary()).find(|&id| {
         let meaning = container.item(id).ok().and_then(|item| item.property(b"auxC"));
         meaning.and_then(|content| content.get(4..)).is_some_and(|urn| ALPHA.iter().any(|alpha| urn.starts_with(alpha)))
     });
+    let part = if clear.is_some() { Part::BesideAlpha } else { Part::Alone };
+    let colours = decoder.picture(container.primary(), part)?;
+    let mut pixels = Pixels { width, height, layout: colours.layout, data: colours.data };
     if let Some(id) = clear {
         if container.item(id).and_then(Item::size).map_err(explain)? != (width, height) {
             return Err(damaged(FORMAT, "its alpha has another size"));
         }
-        pixels = with_alpha(&pixels, &decoder.picture(id, true)?.data);
+        pixels = with_alpha(&pixels, &decoder.picture(id, Part::Alpha)?.data);
         if container.targets(b"prem", container.primary()).contains(&id) {
-            alpha::unpremultiply(pixels.layout, &mut pixels.data);
+            colour::unpremultiply(pixels.layout, &mut pixels.data);
         }
     }
     let icc = profile(item);
@@ -56,32 +58,53 @@ struct Samples {
     data: Vec<u8>,
 }
 
+/// What is wanted of a coded picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Its colours, where there is no alpha.
+    Alone,
+    /// Its colours, where there is alpha.
+    BesideAlpha,
+    /// Its luma, since it is alpha.
+    Alpha,
+}
+
 impl Reader<'_> {
-    /// The pixels of a picture, put together if it is a grid; of alpha (`grey`), only its luma.
-    fn picture(&self, id: u32, grey: bool) -> Result<Samples, PictureError> {
+    /// The pixels of a picture, put together if it is a grid.
+    fn picture(&self, id: u32, part: Part) -> Result<Samples, PictureError> {
         let item = self.container.item(id).map_err(explain)?;
         match &item.kind {
-            b"av01" => self.coded(item, item, grey),
-            b"grid" => self.grid(id, item, grey),
+            b"av01" => self.coded(item, item, part),
+            b"grid" => self.grid(id, item, part),
             _ => Err(unsupported("a picture that is neither AV1 nor a grid")),
         }
     }
 
     /// One coded picture. What its samples mean may be said by `whole`, which it is a tile of.
-    fn coded(&self, item: &Item<'_>, whole: &Item<'_>, grey: bool) -> Result<Samples, PictureError> {
+    fn coded(&self, item: &Item<'_>, whole: &Item<'_>, part: Part) -> Result<Samples, PictureError> {
         let size = item.size().map_err(explain)?;
         self.request.check_size(size.0, size.1, FORMAT)?;
         let data = self.container.data(item).map_err(explain)?;
-        let coded = decode_av1(data, size, self.request.max_pixels)?;
-        let meaning = nclx(item).or_else(|| nclx(whole)).unwrap_or(coded.meaning);
-        if grey || coded.chroma.is_none() {
-            return Ok(Samples { layout: Layout::Gray, data: coded.grey(meaning.full) });
+        let coded = decode_av1(data, size)?;
+        let meaning = nclx(item).or_else(|| nclx(whole)).or(coded.meaning);
+        let meaning = meaning.ok_or_else(|| unsupported("colours of a rare kind"))?;
+        let grey = match part {
+            Part::Alpha => Some(coded.alpha(meaning.full)),
+            _ if coded.chroma.is_some() => None,
+            Part::BesideAlpha => Some(coded.grey_beside_alpha(meaning)),
+            Part::Alone => Some(coded.grey(meaning.full)),
+        };
+        if let Some(data) = grey {
+            return Ok(Samples { layout: Layout::Gray, data });
         }
-        coded.colours(meaning).map(|data| Samples { layout: Layout::Rgb, data }).map_err(explain)
+        coded
+            .colours(meaning, part == Part::BesideAlpha)
+            .map(|data| Samples { layout: Layout::Rgb, data })
+            .map_err(explain)
     }
 
     /// A picture of tiles, which all have one size, but for what sticks out at the right and below.
-    fn grid(&self, id: u32, item: &Item<'_>, grey: bool) -> Result<Samples, PictureError> {
+    fn grid(&self, id: u32, item: &Item<'_>, part: Part) -> Result<Samples, PictureError> {
         let (width, height) = item.size().map_err(explain)?;
         let content = self.container.data(item).map_err(explain)?;
         let (rows, columns) = grid_shape(&content, (width, height)).map_err(explain)?;
@@ -89,7 +112,8 @@ impl Reader<'_> {
         if tiles.len() != rows * columns {
             return Err(damaged(FORMAT, format!("it has {} tiles, not {rows} x {columns}", tiles.len())));
         }
-        let mut canvas = Samples { layout: if grey { Layout::Gray } else { Layout::Rgb }, data: Vec::new() };
+        let mut canvas =
+            Samples { layout: if part == Part::Alpha { Layout::Gray } else { Layout::Rgb }, data: Vec::new() };
         let mut tile_size = (0, 0);
         for (index, &tile) in tiles.iter().enumerate() {
             let tile_item = self.container.item(tile).map_err(explain)?;
@@ -108,7 +132,7 @@ impl Reader<'_> {
             if tile_item.kind != *b"av01" || size != tile_size {
                 return Err(damaged(FORMAT, "its tiles are not alike"));
             }
-            let mut samples = self.coded(tile_item, item, grey)?;
+            let mut samples = self.coded(tile_item, item, part)?;
             if samples.layout != canvas.layout {
                 samples.data = samples.data.iter().flat_map(|&grey| [grey; 3]).collect();
             }
@@ -142,11 +166,12 @@ fn place(tile: &[u8], tile_width: usize, canvas: &mut Samples, width: usize, (le
 }
 
 /// Decodes one AV1 picture of a known size.
-fn decode_av1(data: Vec<u8>, size: (u32, u32), max_pixels: u64) -> Result<Coded, PictureError> {
+fn decode_av1(data: Vec<u8>, size: (u32, u32)) -> Result<Coded, PictureError> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);
-    settings.set_frame_size_limit(u32::try_from(max_pixels).unwrap_or(u32::MAX));
+    // A larger one is refused before memory is set aside for it, whatever size the file states.
+    settings.set_frame_size_limit(u32::try_from(u64::from(size.0) * u64::from(size.1)).unwrap_or(u32::MAX));
     let mut decoder = Decoder::with_settings(&settings).map_err(|error| damaged(FORMAT, error))?;
     let sent = decoder.send_data(data, None, None, None);
     if let Err(error) = sent
@@ -191,8 +216,10 @@ fn decode_av1(data: Vec<u8>, size: (u32, u32), max_pixels: u64) -> Result<Coded,
         Some(size) => Some([plane(PlanarImageComponent::U, size)?, plane(PlanarImageComponent::V, size)?]),
         None => None,
     };
-    let meaning =
-        Meaning { matrix: picture.matrix_coefficients() as u16, full: picture.color_range() == pixel::YUVRange::Full };
+    // The library panics at numbers that H.273 keeps for later.
+    let matrix = catch_unwind(AssertUnwindSafe(|| picture.matrix_coefficients() as u16)).ok();
+    let full = picture.color_range() == pixel::YUVRange::Full;
+    let meaning = matrix.map(|matrix| Meaning { matrix, full });
     Ok(Coded { luma, chroma, bits, meaning })
 }
 
@@ -269,6 +296,7 @@ fn refused(error: Error) -> PictureError {
         // It waits for more data than there is.
         Error::Again => PictureError::Truncated { format: FORMAT },
         Error::UnsupportedBitstream => unsupported("a kind of AV1 that the decoder does not know"),
+        // Among them a picture that is larger than the limit, which is the size that the file states.
         _ => damaged(FORMAT, "its AV1 data contradicts itself"),
     }
 }
@@ -285,8 +313,15 @@ fn explain(flaw: Flaw) -> PictureError {
 mod tests {
     use super::*;
 
-    const REQUEST: Request<'static> =
-        Request { max_pixels: 1 << 20, rotate: true, shrink: None, verify: false, lenient: false, keep_going: false };
+    const REQUEST: Request<'static> = Request {
+        max_pixels: 1 << 20,
+        rotate: true,
+        shrink: None,
+        verify: false,
+        lenient: false,
+        threads: 1,
+        keep_going: false,
+    };
 
     fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
         [&(content.len() as u32 + 8).to_be_bytes()[..], name, content].concat()
@@ -380,10 +415,32 @@ mod tests {
 
     #[test]
     fn a_stated_size_that_is_not_the_pictures_is_damage() {
-        let mut file = plain([1, 2, 3]);
-        let at = file.windows(4).position(|window| window == b"ispe").expect("the size");
-        file[at + 11] = 63;
-        let wanted = damaged(FORMAT, "its picture has another size than the file states");
-        assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(wanted));
+        for (height, detail) in [
+            // It is not even begun with.
+            (63, "its AV1 data contradicts itself"),
+            (65, "its picture has another size than the file states"),
+        ] {
+            let mut file = plain([1, 2, 3]);
+            let at = file.windows(4).position(|window| window == b"ispe").expect("the size");
+            file[at + 15] = height;
+            assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(damaged(FORMAT, detail)));
+        }
+    }
+
+    #[test]
+    fn colours_of_no_known_kind_are_refused() {
+        let mut file = plain([200, 90, 30]);
+        assert!(!file.windows(4).any(|window| window == b"colr"), "what the file says of them would count more");
+        // The picture says it with three numbers of 8 bits that begin at any bit: BT.709, sRGB, BT.601.
+        let data = file.windows(4).position(|window| window == b"mdat").expect("the picture");
+        let bits = |file: &[u8], at: usize| {
+            (at..at + 24).fold(0u32, |sum, bit| sum << 1 | u32::from(file[bit / 8] >> (7 - bit % 8) & 1))
+        };
+        let from = (data * 8..file.len() * 8 - 24).find(|&at| bits(&file, at) == 0x01_0D_06).expect("the numbers");
+        // 3 in place of 6.
+        for bit in [from + 21, from + 23] {
+            file[bit / 8] ^= 1 << (7 - bit % 8);
+        }
+        assert_eq!(decode(&file, &REQUEST).map(|_| ()), Err(unsupported("colours of a rare kind")));
     }
 }
