@@ -288,11 +288,13 @@ fn a_set_of_nothing_is_not_made() {
     assert!(ran.stderr.contains("the shares are to add up to 1, and these make 0.5"), "{}", ran.stderr);
 }
 
-/// A run in the middle of its work: one picture is done, many are not.
+/// A run in the middle of its work: one picture is done, many are not. It stands still there, since nobody reads on what it tells:
+/// with names of this length that fills the pipe.
 fn stuck(place: &Place) -> common::Running {
-    let first = place.picture("in/x/000.jpg", "lake.jpg");
+    let name = |number| format!("in/x/{number:03}-{}.jpg", "long".repeat(45));
+    let first = place.picture(name(0), "lake.jpg");
     for number in 1..400 {
-        fs::hard_link(&first, place.path(format!("in/x/{number:03}.jpg"))).expect("link");
+        fs::hard_link(&first, place.path(name(number))).expect("link");
     }
     let mut running = place.start(&["dataset", "in", "-o", "set", "-j", "1", "--dedup", "none"]);
     running.stdout_line();

@@ -333,6 +333,24 @@ fn ctrl_c_keeps_what_is_finished_and_a_run_without_the_flag_clears_it_away() {
 }
 
 #[test]
+fn a_run_that_is_ended_by_a_signal_leaves_what_it_had_finished_and_no_output() {
+    let place = Place::new();
+    fill(&place);
+    let expected = undisturbed(&place, "csv", &[]);
+    for files in [1, 20, 40] {
+        let mut running = place.start(&arguments("out.csv", &["--resume"]));
+        for _ in 0..files {
+            running.stdout_line();
+        }
+        running.signal_group(Signal::TERM);
+        assert_eq!(running.finish().code, 143);
+        assert!(!place.path("out.csv").exists());
+    }
+    assert!(resume(&place, "out.csv", &[]).1 >= 61);
+    assert_made(&place, "out.csv", &expected, "ended three times");
+}
+
+#[test]
 fn two_runs_do_not_make_the_same_output_and_a_device_is_none() {
     let place = Place::new();
     fill(&place);

@@ -67,6 +67,14 @@ impl Interrupts {
         self.aborting.load(Ordering::Acquire)
     }
 
+    /// Does not return if the process is about to exit: what is missing then is missing because the workers were ended. Not to be
+    /// called by who holds what the exit waits for.
+    pub(crate) fn exit_if_aborting(&self) {
+        if self.aborting() {
+            self.wait_for_exit();
+        }
+    }
+
     /// The run that the next signal stops.
     pub(crate) fn set(&self, run: Box<dyn Interruptible>) {
         let mut slot = self.lock();
@@ -78,9 +86,7 @@ impl Interrupts {
 
     /// The run has ended by itself. Waits for the exit if the process is being ended.
     pub(crate) fn clear(&self) {
-        if self.aborting() {
-            self.wait_for_exit();
-        }
+        self.exit_if_aborting();
         *self.lock() = None;
     }
 

@@ -340,9 +340,7 @@ where
             break reported;
         }
         let outcome = outcomes.next();
-        if interrupts.aborting() {
-            interrupts.wait_for_exit();
-        }
+        interrupts.exit_if_aborting();
         let of_input = |index: usize, begun: &mut BTreeMap<usize, Assembly<J::Made>>| {
             let assembly = begun.remove(&index).unwrap_or_default();
             let task = assembly.task.clone();

@@ -108,9 +108,7 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
         run.report.note(&format!("procpool: {note}"));
     }
     let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe, keep));
-    if interrupts.aborting() {
-        interrupts.wait_for_exit();
-    }
+    interrupts.exit_if_aborting();
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let ended = run.close(ended, sandbox, interrupts, context);
     conclude(ended, &run.report, &pool, &stream, interrupts)
@@ -214,7 +212,11 @@ impl Run<'_> {
             };
             self.tell(number, told, is_kept, task)?;
         }
-        let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if feed.interrupts.aborting() {
+            drop(held);
+            feed.interrupts.exit_if_aborting();
+        }
         if merge.len() == 0 {
             if let Some(keep) = feed.keep.take() {
                 keep.remove();

@@ -42,7 +42,8 @@ enum Under {
 /// The pictures under way. No more than so many, so that memory is bounded if one takes long.
 pub(crate) struct Feed<'a> {
     pool: &'a Pool,
-    interrupts: &'a Interrupts,
+    /// The signals.
+    pub interrupts: &'a Interrupts,
     stream: &'a Stream,
     sources: &'a [Source],
     recipe: &'a Recipe,
@@ -95,6 +96,7 @@ impl<'a> Feed<'a> {
             }
             Some((number, Under::Task(task, key, future))) => {
                 let outcome = future.wait();
+                self.interrupts.exit_if_aborting();
                 let task = self.stream.take_task(task);
                 let made = match outcome {
                     Ok(Ok(mut made)) => {

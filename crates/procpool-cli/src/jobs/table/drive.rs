@@ -96,9 +96,7 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
         run.say(&note);
     }
     let ended = run.all(&output, &misfits_path, &writing);
-    if interrupts.aborting() {
-        interrupts.wait_for_exit();
-    }
+    interrupts.exit_if_aborting();
     if let Err(Ended::Refused(..)) = ended
         && let Some(keep) = run.keep.take_if(|keep| keep.has_no_groups())
     {
@@ -241,7 +239,11 @@ impl Run<'_> {
             pending.sync()?;
             misfits.sync()?;
         }
-        let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.interrupts.aborting() {
+            drop(held);
+            self.interrupts.exit_if_aborting();
+        }
         misfits.keep()?;
         pending.keep()?;
         match self.keep.take() {

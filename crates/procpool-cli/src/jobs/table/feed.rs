@@ -194,6 +194,7 @@ pub(crate) fn look_at(
             found.push((number, seen));
         }
     }
+    interrupts.exit_if_aborting();
     if interrupts.stopping() {
         return Err(Stopped);
     }

@@ -171,6 +171,7 @@ impl<'a> Stitch<'a> {
         let mut outcomes = pool.map(shape, feed).chunk_size(1);
         loop {
             let made = outcomes.next();
+            interrupts.exit_if_aborting();
             if interrupts.stopping() {
                 self.keep_rest(made.into_iter().chain(outcomes), &sent, key);
                 return Err(Ended::Stopped);
@@ -401,7 +402,9 @@ impl<'a> Stitch<'a> {
             Err(error) => return Ok(Err(error)),
         };
         let (ours, scratch) = scratch_for(slices.iter(), self.inputs, self.spec, self.output)?;
-        match read_now(self.pool, self.spec, parts, scratch) {
+        let made = read_now(self.pool, self.spec, parts, scratch);
+        self.interrupts.exit_if_aborting();
+        match made {
             Ok(made) => Ok(Ok((made, ours))),
             Err(Failed::With(error)) => Ok(Err(error)),
             Err(Failed::Stopped) => Err(Ended::Stopped),
