@@ -249,10 +249,11 @@ impl<'a, 'c> Parser<'a, 'c> {
         let frame = self.frame.as_ref().ok_or_else(|| self.damaged("a scan comes before the frame header"))?;
         let found = content.split_first().and_then(|(&count, rest)| {
             let (parts, band) = rest.split_at_checked(2 * usize::from(count))?;
-            Some((parts.as_chunks::<2>().0, *band.first_chunk::<3>()?))
+            Some((parts.as_chunks::<2>().0, <[u8; 3]>::try_from(band).ok()?))
         });
+        // Also one that is too long, as for libjpeg: what of it are data cannot be told.
         let Some((parts, [first, last, bits])) = found else {
-            return Err(self.damaged("a scan header is too short"));
+            return Err(self.damaged("a scan header has a wrong length"));
         };
         if parts.is_empty() || parts.len() > frame.channels.len() {
             return Err(self.damaged("a scan has an impossible number of channels"));

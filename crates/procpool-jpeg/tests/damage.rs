@@ -105,6 +105,24 @@ fn what_is_accepted_is_what_the_library_makes_of_it() {
     });
 }
 
+#[test]
+fn scan_headers_of_a_wrong_length_are_refused() {
+    for file in [sample(false, 0), sample(true, 0)] {
+        let scans = (0..file.len() - 3).filter(|&at| file[at..].starts_with(&[0xFF, 0xDA]));
+        let mut seen = 0;
+        for at in scans {
+            for change in [1, 255] {
+                let mut damaged = file.clone();
+                damaged[at + 3] = damaged[at + 3].wrapping_add(change);
+                let why = decode(&damaged).expect_err("a wrong length").to_string();
+                assert!(why.contains("a scan header has a wrong length"), "{why}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+}
+
 /// Whether a file has colour at half the width and height.
 fn halves_colour(file: &[u8]) -> bool {
     let frame = file.windows(2).position(|marker| marker[0] == 0xFF && matches!(marker[1], 0xC0 | 0xC2));
