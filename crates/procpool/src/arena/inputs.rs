@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ranges::Ranges;
 use super::{PAGE, Piece, Pieces, SEGMENT, Writer, place_of, round_up};
-use crate::os::memory::{Mapping, create_lent, create_lent_with};
+use crate::os::memory::{Mapping, create_lent};
 use crate::wire::items::Place;
 use crate::wire::value::Spill;
 
@@ -35,7 +35,7 @@ struct Books {
     segment: Arc<Segment>,
     ranges: Ranges,
     used: Instant,
-    /// Whether it came with its first value in it, so that its pages are not mapped yet.
+    /// Whether it came with its first value in it, whose pages are not mapped yet.
     raw: bool,
 }
 
@@ -175,10 +175,7 @@ impl Arena {
         };
         // Without the lock: this takes a while.
         let raw = bytes[0].len() + bytes[1].len() >= FILLED;
-        let made = match raw {
-            true => create_lent_with("procpool-inputs", size, bytes),
-            false => create_lent("procpool-inputs", size),
-        };
+        let made = create_lent("procpool-inputs", size, if raw { bytes } else { [&[]; 2] });
         let mut state = self.lock();
         let Ok((fd, memory)) = made else {
             state.total -= size;

@@ -85,19 +85,14 @@ impl<'p, P: Pieces> Writer<'p, P> {
     }
 
     fn make_room(&mut self, len: usize) -> bool {
-        match &mut self.piece {
-            None => {}
-            Some(piece) if piece.len >= len => {}
-            Some(piece) => {
-                let generous = len.saturating_add(len / 2);
-                if !self.pieces.grow(piece, generous) && !self.pieces.grow(piece, len) {
-                    let Some(larger) = self.pieces.take(len, generous) else { return false };
-                    larger.memory.write_from(larger.offset, &piece.memory, piece.offset, self.len);
-                    self.pieces.give_back(std::mem::replace(piece, larger));
-                }
-            }
+        let Some(piece) = &mut self.piece else { return false };
+        let generous = len.saturating_add(len / 2);
+        if piece.len < len && !self.pieces.grow(piece, generous) && !self.pieces.grow(piece, len) {
+            let Some(larger) = self.pieces.take(len, generous) else { return false };
+            larger.memory.write_from(larger.offset, &piece.memory, piece.offset, self.len);
+            self.pieces.give_back(std::mem::replace(piece, larger));
         }
-        self.piece.is_some()
+        true
     }
 }
 
@@ -107,7 +102,7 @@ impl<P: Pieces> Spill for Writer<'_, P> {
             return false;
         };
         if self.piece.is_none() {
-            self.piece = self.pieces.take_with([staged, run], self.wish.max(len));
+            self.piece = self.pieces.take_with([staged, run], self.wish);
             self.len = self.piece.as_ref().map_or(0, |_| len);
             return self.piece.is_some();
         }

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn whoever_wants_to_know_is_told_when_the_last_view_is_gone() {
-        let (_fd, memory) = create_lent("procpool-test", 4096).unwrap();
+        let (_fd, memory) = create_lent("procpool-test", 4096, [&[]; 2]).unwrap();
         memory.write(10, b"hello");
         let lendable = Lendable::new(Part::new(Arc::new(memory), 10, 5).unwrap());
         assert!(lendable.views().is_none());

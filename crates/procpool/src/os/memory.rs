@@ -43,20 +43,11 @@ pub(crate) fn create_frozen(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Makes a zeroed memfd of `len` bytes that only the mapping made with it can write to: whoever gets the descriptor can read
-/// and do nothing else. All its pages are there.
-pub(crate) fn create_lent(name: &str, len: usize) -> io::Result<(OwnedFd, Mapping)> {
-    let fd = create_growing(name)?;
-    rustix::fs::ftruncate(&fd, len as u64)?;
-    let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
-    fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::FUTURE_WRITE)?;
-    mapping.touch(Advice::LinuxPopulateWrite)?;
-    Ok((fd, mapping))
-}
-
-/// The same with these bytes at its start, which is quicker than to make pages and copy into them: the kernel need not clear a page
-/// that it writes at once. What is not there yet comes when it is touched, at the latest by [`Mapping::settle`].
-pub(crate) fn create_lent_with(name: &str, len: usize, bytes: [&[u8]; 2]) -> io::Result<(OwnedFd, Mapping)> {
+/// Makes a memfd of `len` bytes that only the mapping made with it can write to: whoever gets the descriptor can read and do
+/// nothing else. It begins with `bytes`, one after the other, and the rest is zero. All its pages are there; those of `bytes` are
+/// not mapped yet ([`Mapping::settle`]), which is quicker than to make pages and copy into them: the kernel need not clear a page
+/// that it writes at once.
+pub(crate) fn create_lent(name: &str, len: usize, bytes: [&[u8]; 2]) -> io::Result<(OwnedFd, Mapping)> {
     let file = File::from(create_growing(name)?);
     file.set_len(len as u64)?;
     file.write_all_at(bytes[0], 0)?;
@@ -64,6 +55,7 @@ pub(crate) fn create_lent_with(name: &str, len: usize, bytes: [&[u8]; 2]) -> io:
     let fd = OwnedFd::from(file);
     let mapping = Mapping::map(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
     fcntl_add_seals(&fd, FIXED_SIZE | SealFlags::FUTURE_WRITE)?;
+    mapping.touch_from(bytes[0].len() + bytes[1].len(), Advice::LinuxPopulateWrite)?;
     Ok((fd, mapping))
 }
 
@@ -142,11 +134,17 @@ impl Mapping {
 
     /// Makes all pages be there, so that no access has to wait for one, or fail for want of memory.
     fn touch(&self, advice: Advice) -> io::Result<()> {
-        if self.len == 0 {
+        self.touch_from(0, advice)
+    }
+
+    /// The same from the page on in which byte `at` lies.
+    fn touch_from(&self, at: usize, advice: Advice) -> io::Result<()> {
+        let at = at.min(self.len) / rustix::param::page_size() * rustix::param::page_size();
+        if at == self.len {
             return Ok(());
         }
-        // SAFETY: the range is this mapping, and the advice changes no byte of it.
-        match unsafe { madvise(self.ptr.as_ptr().cast(), self.len, advice) } {
+        // SAFETY: the range lies inside this mapping and begins at a page, and the advice changes no byte of it.
+        match unsafe { madvise(self.ptr.as_ptr().add(at).cast(), self.len - at, advice) } {
             // Kernels before 5.14 do not know it: then pages come as they are touched.
             Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
             Err(e) => Err(e.into()),
@@ -386,7 +384,7 @@ mod tests {
 
     #[test]
     fn lent_memory_cannot_be_written_by_who_gets_it() {
-        let (fd, memory) = create_lent("test", 8192).unwrap();
+        let (fd, memory) = create_lent("test", 8192, [&[]; 2]).unwrap();
         memory.write(100, b"hello");
         assert!(Mapping::writable(&fd, 8192).is_err());
         assert!(rustix::io::pwrite(&fd, b"x", 0).is_err());
@@ -397,6 +395,16 @@ mod tests {
         crate::os::copy::append(&mut bytes, 100, |room| part.copy(1, room));
         assert_eq!(bytes, b"allo");
         memory.write(8190, b"too much");
+    }
+
+    #[test]
+    fn lent_memory_begins_with_what_it_was_made_of_and_has_all_its_pages() {
+        let (fd, memory) = create_lent("test", 5 * 4096, [b"hel", b"lo"]).unwrap();
+        assert_eq!(fstat(&fd).unwrap().st_blocks, 5 * 4096 / 512);
+        let part = Part::new(Arc::new(memory), 0, 7).unwrap();
+        let mut bytes = Vec::new();
+        crate::os::copy::append(&mut bytes, 7, |room| part.copy(0, room));
+        assert_eq!(bytes, b"hello\0\0");
     }
 
     #[test]
