@@ -1,6 +1,7 @@
 //! The inverse transforms to one sample and to 2 x 2, as in libjpeg's `jidctred.c`.
 
 use crate::marker::Quant;
+use crate::simd::vectorised;
 
 /// The natural order of the coefficients: row * 8 + column for each place in the zig-zag.
 pub(crate) const ZIGZAG: [u8; 64] = [
@@ -15,10 +16,12 @@ pub(crate) const PASS1_BITS: u32 = 2;
 /// What rows and columns 1, 3, 5 and 7 weigh, as fractions of 2^13.
 const ODD: [i32; 4] = [29692, -10426, 6967, -5906];
 
+#[inline(always)]
 fn descale(number: i32, bits: u32) -> i32 {
     number.wrapping_add(1 << (bits - 1)) >> bits
 }
 
+#[inline(always)]
 pub(crate) fn sample(number: i32) -> u8 {
     number.saturating_add(128).clamp(0, 255) as u8
 }
@@ -26,7 +29,16 @@ pub(crate) fn sample(number: i32) -> u8 {
 /// The one sample of a block: its mean. `dc` is the first coefficient, multiplied by its quantization step.
 #[inline(always)]
 pub(crate) fn mean(dc: i32) -> u8 {
-    sample(descale(dc, 3))
+    // This is far from the limits of a number.
+    (descale(dc, 3) + 128).clamp(0, 255) as u8
+}
+
+/// The means of several blocks.
+pub(crate) fn means(out: &mut [u8], dcs: &[i16], step: i32) {
+    vectorised(
+        #[inline(always)]
+        || out.iter_mut().zip(dcs).for_each(|(out, &dc)| *out = mean(i32::from(dc) * step)),
+    );
 }
 
 /// Of the 64 coefficients, those in rows and columns 0, 1, 3, 5 and 7 make up the four samples. What they contribute is
