@@ -14,7 +14,6 @@ use crate::wide::{Steps, eight_by_eight, four_by_four};
 pub(crate) struct Kind<'t> {
     dc_code: &'t Huffman,
     dc: &'t Table<{ 1 << DC_BITS }>,
-    whole: &'t [i16; 1 << WHOLE_BITS],
     rest_code: &'t Huffman,
     rest: Rest<'t>,
     /// The quantization step of the first coefficient.
@@ -40,16 +39,7 @@ impl<'t> Kind<'t> {
             4 => Rest::Four(RestTables::of(ac), Box::new(Steps::new(quant))),
             _ => Rest::Eight(RestTables::of(ac), Box::new(Steps::new(quant))),
         };
-        Self {
-            dc_code: dc,
-            dc: dc.dc(),
-            whole: dc.whole(),
-            rest_code: ac,
-            rest,
-            step: i32::from(quant[0]),
-            in_mcu,
-            blocks,
-        }
+        Self { dc_code: dc, dc: dc.dc(), rest_code: ac, rest, step: i32::from(quant[0]), in_mcu, blocks }
     }
 
     /// Blocks of an MCU.
@@ -67,23 +57,35 @@ impl<'t> Kind<'t> {
         self.blocks.count() * self.blocks.samples * self.blocks.samples
     }
 
-    /// The difference of the first coefficient of a block that begins there.
-    #[inline(always)]
-    fn difference(&self, buffer: &Buffer, start: u32) -> Result<i16, BadCode> {
-        let bits = Bits::at(start as usize, buffer);
-        match self.whole[bits.peek::<WHOLE_BITS>()] {
-            LONG => long_difference(bits.window, self.dc_code).map(|(_, difference)| difference as i16),
-            difference => Ok(difference),
-        }
-    }
-
     /// What all differences of blocks that begin there come to.
     pub(crate) fn differences(&self, buffer: &Buffer, starts: Starts) -> Result<i16, BadCode> {
+        let differences = Differences::of(self.dc_code);
         let mut sum = 0i16;
         for start in starts {
-            sum = sum.wrapping_add(self.difference(buffer, start)?);
+            sum = sum.wrapping_add(differences.at(buffer, start)?);
         }
         Ok(sum)
+    }
+}
+
+/// Reads differences of first coefficients, of blocks that are known to begin somewhere.
+struct Differences<'t> {
+    table: &'t [i16; 1 << WHOLE_BITS],
+    code: &'t Huffman,
+}
+
+impl<'t> Differences<'t> {
+    fn of(code: &'t Huffman) -> Self {
+        Self { table: code.whole(), code }
+    }
+
+    #[inline(always)]
+    fn at(&self, buffer: &Buffer, start: u32) -> Result<i16, BadCode> {
+        let bits = Bits::at(start as usize, buffer);
+        match self.table[bits.peek::<WHOLE_BITS>()] {
+            LONG => long_difference(bits.window, self.code).map(|(_, difference)| difference as i16),
+            difference => Ok(difference),
+        }
     }
 }
 
@@ -194,7 +196,8 @@ impl Part<'_, '_> {
         (across, down): (usize, usize),
     ) -> Result<(), BadCode> {
         const AT_ONCE: usize = 1024;
-        let Kind { step, blocks, .. } = *self.kind;
+        let Kind { dc_code, step, blocks, .. } = *self.kind;
+        let differences = Differences::of(dc_code);
         let stride = blocks.stride();
         let mut dcs = [0; AT_ONCE];
         let width = AT_ONCE / (across * down) * across;
@@ -204,7 +207,7 @@ impl Part<'_, '_> {
             let count = mcus.len().min(mcu.across - mcu.x).min(width / across);
             for (index, starts_of) in mcus.by_ref().take(count).enumerate() {
                 for (block, &start) in starts_of[starts.blocks.start..][..across * down].iter().enumerate() {
-                    last = last.wrapping_add(self.kind.difference(buffer, start)?);
+                    last = last.wrapping_add(differences.at(buffer, start)?);
                     dcs[block / across * width + index * across + block % across] = last;
                 }
             }
