@@ -57,44 +57,64 @@ pub(crate) struct Weights {
 /// Where rows or columns that contribute come among those that do.
 const RANK: [Option<u8>; 8] = [Some(0), Some(1), None, Some(2), None, Some(3), None, Some(4)];
 
-/// Where [`NEEDED`] has the coefficient at a place of the zig-zag; a number beyond its end if it does not have it.
+/// How many ranks there are.
+const RANKS: usize = 5;
+
+/// What is kept of a block whose coefficients come in several scans: those that make a difference, by the ranks of row and column,
+/// the first one's place not being used. The last takes all others.
+pub(crate) const KEPT: usize = 32;
+
+/// Where among those that are [`KEPT`] the coefficient at a place of the zig-zag is.
 pub(crate) const PLACE_OF: [u8; 64] = {
-    let mut places = [u8::MAX; 64];
-    let (mut place, mut count) = (1, 0);
+    let mut places = [KEPT as u8 - 1; 64];
+    let mut place = 1;
     while place < 64 {
         let (row, column) = (ZIGZAG[place] / 8, ZIGZAG[place] % 8);
-        if RANK[row as usize].is_some() && RANK[column as usize].is_some() {
-            places[place] = count;
-            count += 1;
+        if let (Some(row), Some(column)) = (RANK[row as usize], RANK[column as usize]) {
+            places[place] = row * RANKS as u8 + column;
         }
         place += 1;
     }
     places
 };
 
-/// The places in the zig-zag of the coefficients after the first that make a difference to the samples.
-pub(crate) const NEEDED: [u8; 24] = {
-    let mut needed = [0; 24];
-    let mut place = 0;
+/// A bit for each place in the zig-zag of the coefficients after the first that make a difference to the samples.
+pub(crate) const NEEDED: u64 = {
+    let mut bits = 0;
+    let mut place = 1;
     while place < 64 {
-        if PLACE_OF[place] != u8::MAX {
-            needed[PLACE_OF[place] as usize] = place as u8;
+        if PLACE_OF[place] != KEPT as u8 - 1 {
+            bits |= 1 << place;
         }
         place += 1;
     }
-    needed
-};
-
-/// [`NEEDED`] with a bit for each place.
-pub(crate) const NEEDED_BITS: u64 = {
-    let mut bits = 0;
-    let mut index = 0;
-    while index < NEEDED.len() {
-        bits |= 1 << NEEDED[index];
-        index += 1;
-    }
     bits
 };
+
+/// [`Weights`] for those that are [`KEPT`].
+pub(crate) struct KeptWeights([i32; KEPT]);
+
+impl KeptWeights {
+    pub(crate) fn new(weights: &Weights) -> Self {
+        let mut kept = [0; KEPT];
+        (1..64).for_each(|place| kept[usize::from(PLACE_OF[place])] = weights.places[place].1);
+        kept[KEPT - 1] = 0;
+        Self(kept)
+    }
+
+    /// What the coefficients contribute. `first` is the first one, multiplied by its quantization step.
+    #[inline(always)]
+    pub(crate) fn sums(&self, first: i32, values: &[i16; KEPT]) -> Sums {
+        let products: [i32; KEPT] = std::array::from_fn(|index| i32::from(values[index]).wrapping_mul(self.0[index]));
+        let mut sums = [0; 16];
+        for column in 0..RANKS {
+            sums[column] = products[column];
+            sums[5 + column] = (1..RANKS).fold(0, |sum: i32, row| sum.wrapping_add(products[row * RANKS + column]));
+        }
+        sums[0] = first;
+        sums
+    }
+}
 
 impl Weights {
     pub(crate) fn new(quant: &Quant) -> Self {
