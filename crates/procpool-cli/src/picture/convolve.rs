@@ -8,7 +8,7 @@ use fearless_simd::{Simd, dispatch, i32x8};
 
 use super::pixels::with_channels;
 use super::shape::Region;
-use super::{Filter, Layout, Pixels};
+use super::{Filter, Pixels};
 use crate::simd::{level, vectorised};
 
 /// Fraction bits of the coefficients.
@@ -170,6 +170,7 @@ fn weigh_rows(weights: &[i32], rows: &[u8], sums: &mut [i32], out: &mut [u8]) {
 mod tests {
     use fearless_simd::Level;
 
+    use super::super::Layout;
     use super::*;
 
     #[test]
