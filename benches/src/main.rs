@@ -117,10 +117,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
 }
 
 /// Does as many empty tasks as `what` says, and nothing else.
-fn profile<P: measure::Peer>(what: &str) -> Result<()> {
+fn profile<P: measure::Peer>(what: &str, workers: usize) -> Result<()> {
     let (what, tasks) = what.split_once('=').ok_or("--profile needs WHAT=N")?;
     let tasks: u64 = tasks.parse().map_err(|_| "--profile needs a number of tasks")?;
-    let pool = P::start(2)?;
+    let pool = P::start(workers)?;
     if let Some((what, us)) = what.split_once(':') {
         let us: f64 = us.parse().map_err(|_| "--profile WHAT:US needs a number of microseconds")?;
         let steps = (tasks::steps_per_us() * us) as u64;
@@ -148,8 +148,8 @@ fn run(args: &Args) -> Result<()> {
     }
     if let Some(what) = &args.profile {
         return match args.only.as_deref() {
-            Some([threads]) if threads == "procpool threads" => profile::<Threads>(what),
-            _ => profile::<Processes>(what),
+            Some([threads]) if threads == "procpool threads" => profile::<Threads>(what, args.plan.workers),
+            _ => profile::<Processes>(what, args.plan.workers),
         };
     }
     if let Some(counts) = &args.scaling {

@@ -6,7 +6,8 @@ mod samples;
 use std::io::Cursor;
 
 use procpool_cli::picture::{
-    Bounds, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels, thumbnails,
+    Bounds, Exactness, Fit, Format, Layout, Options, OutFormat, PictureError, Pixels, thumbnail, thumbnail_pixels,
+    thumbnails,
 };
 use samples::{bmp, gif, gradient, jpeg, moving, pictures, png, profile};
 
@@ -320,5 +321,76 @@ fn impossible_options_are_refused() {
         Options { blur: Some(1e9), ..Options::default() },
     ] {
         assert!(matches!(thumbnail(&content, &options), Err(PictureError::Options(_))), "{options:?}");
+    }
+}
+
+/// A grey JPEG file of hardly any loss.
+fn drawing(width: u32, height: u32, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..width * height).map(|at| level(at % width, at / width)).collect();
+    libjpeg_turbo_rs::Encoder::new(&pixels, width as usize, height as usize, libjpeg_turbo_rs::PixelFormat::Grayscale)
+        .quality(98)
+        .encode()
+        .expect("the encoder takes a drawing")
+}
+
+/// The largest difference that decoding at a part of the size makes.
+fn worst(content: &[u8], options: &Options) -> Option<u8> {
+    let made = |exactness| thumbnail_pixels(content, &Options { exactness, ..options.clone() }).expect("a picture");
+    let (exact, close) = (made(Exactness::Exact), made(Exactness::Close));
+    assert_eq!((exact.width, exact.height), (close.width, close.height));
+    exact.data.iter().zip(&close.data).map(|(exact, close)| exact.abs_diff(*close)).max()
+}
+
+#[test]
+fn close_pixels_are_within_six_levels_with_frames_of_any_thickness() {
+    for (scale, extra) in [(6, 3), (12, 6), (16, 0), (24, 0), (24, 6), (48, 1)] {
+        let side = scale * 6 + extra;
+        for thick in [1, 2, 3, 4, 7, 9] {
+            for (frame, inside) in [(0, 255), (255, 0), (240, 100), (200, 100), (170, 100), (130, 100)] {
+                // On all sides, and on one.
+                for sides in [0b1111, 0b0001, 0b1000] {
+                    let content = drawing(side, side, |x, y| {
+                        let at = [x < thick, y < thick, x + thick >= side, y + thick >= side];
+                        let framed = at.iter().enumerate().any(|(bit, &at)| at && sides >> bit & 1 == 1);
+                        if framed { frame } else { inside }
+                    });
+                    for (fit, blur) in [
+                        (Fit::Inside, Some(0.25)),
+                        (Fit::Inside, Some(0.08)),
+                        (Fit::Fill, None),
+                        (Fit::Cover, Some(0.15)),
+                    ] {
+                        let blur = blur.map(|part| part * side as f32 / 6.0);
+                        let options = Options { bounds: Bounds::square(6), fit, blur, ..Options::default() };
+                        let worst = worst(&content, &options);
+                        assert!(
+                            worst <= Some(6),
+                            "{worst:?}: {side} {thick} {frame} {inside} {sides:b} {fit:?} {blur:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn close_pixels_are_within_six_levels_with_hard_edges() {
+    for scale in [6, 8, 12, 16, 20, 24] {
+        let side = scale * 6;
+        for (period, thick) in [(1000, 1), (1000, 4), (1000, 12), (1000, 40), (16, 4), (29, 11)] {
+            for black in [0, 40] {
+                let content = drawing(side, side, |x, y| {
+                    let dark = (x + y / 9 + 13) % period < thick || (y + 5) % (period + 7) < thick / 2;
+                    if dark { black } else { 255 }
+                });
+                for (fit, blur) in [(Fit::Fill, None), (Fit::Inside, Some(0.06)), (Fit::Cover, Some(0.2))] {
+                    let blur = blur.map(|part| part * scale as f32);
+                    let options = Options { bounds: Bounds::square(6), fit, blur, ..Options::default() };
+                    let worst = worst(&content, &options);
+                    assert!(worst <= Some(6), "{worst:?}: {side} {period} {thick} {black} {fit:?} {blur:?}");
+                }
+            }
+        }
     }
 }

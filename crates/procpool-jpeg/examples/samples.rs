@@ -1,7 +1,9 @@
 //! Writes JPEG files of kinds that few programs write, for comparison with other decoders: every sampling, baseline and
 //! progressive, with and without restart markers, YCCK.
 //!
-//! Usage: `samples FOLDER`
+//! Usage: `samples FOLDER [LARGEST]`
+//!
+//! Files of more than `LARGEST` bytes are left out.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,7 +18,12 @@ use support::{SAMPLINGS, pattern};
 const SIZES: [(usize, usize); 4] = [(48, 48), (127, 131), (257, 101), (640, 481)];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: samples FOLDER")?);
+    let mut arguments = std::env::args().skip(1);
+    let folder = PathBuf::from(arguments.next().ok_or("usage: samples FOLDER [LARGEST]")?);
+    let largest = arguments.next().map_or(Ok(usize::MAX), |largest| largest.parse())?;
+    let write = |name: String, file: &[u8]| {
+        if file.len() <= largest { std::fs::write(folder.join(name), file) } else { Ok(()) }
+    };
     for (width, height) in SIZES {
         let colours = pattern(width, height, 3);
         for sampling in SAMPLINGS {
@@ -28,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         .progressive(progressive)
                         .restart_blocks(restart)
                         .encode()?;
-                    std::fs::write(folder.join(format!("{kind}-{sampling:?}-{width}x{height}-{restart}.jpg")), file)?;
+                    write(format!("{kind}-{sampling:?}-{width}x{height}-{restart}.jpg"), &file)?;
                 }
             }
         }
@@ -38,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .colorspace(ColorSpace::Ycck)
                 .subsampling(sampling)
                 .encode()?;
-            std::fs::write(folder.join(format!("ycck-{sampling:?}-{width}x{height}.jpg")), file)?;
+            write(format!("ycck-{sampling:?}-{width}x{height}.jpg"), &file)?;
         }
     }
     Ok(())

@@ -24,36 +24,24 @@ pub(crate) fn difference(
     code: &Huffman,
 ) -> Result<(Bits, i32), BadCode> {
     let bits = bits.refill(buffer);
-    let entry = table[bits.peek::<DC_BITS>()];
-    let (bits, difference) = difference_here(bits, entry, code)?;
-    // Only a long one leaves too few bits.
-    Ok((if entry == 0 { bits.refill(buffer) } else { bits }, difference))
-}
-
-/// The same where 31 bits are there already, with what the table says about them. Afterwards, there may be fewer than 28.
-#[inline(always)]
-pub(crate) fn difference_here(bits: Bits, entry: u16, code: &Huffman) -> Result<(Bits, i32), BadCode> {
-    let entry = u32::from(entry);
+    let entry = u32::from(table[bits.peek::<DC_BITS>()]);
     if entry == 0 {
-        let (count, difference) = long_difference(bits.window, code);
-        return if count > 0 { Ok((bits.skip(count), difference)) } else { Err(BadCode) };
+        let (count, difference) = long_difference(bits.window, code)?;
+        // Only a long one leaves too few bits.
+        return Ok((bits.skip(count).refill(buffer), difference));
     }
     let size = entry >> 6;
     let length = (entry & 63) - size;
     Ok((bits.skip(entry), signed(bits.window << length, size)))
 }
 
-/// The difference that `window` begins with, whatever its length, which comes first: 0 if there is none.
+/// The difference that `window` begins with, whatever its length, which comes first.
 #[cold]
 #[inline(never)]
-fn long_difference(window: u64, code: &Huffman) -> (u32, i32) {
-    match code.symbol(window) {
-        None => (0, 0),
-        Some((size, length)) => {
-            let size = u32::from(size & 15);
-            (length + size, signed(window << length, size))
-        }
-    }
+pub(crate) fn long_difference(window: u64, code: &Huffman) -> Result<(u32, i32), BadCode> {
+    let (size, length) = code.symbol(window).ok_or(BadCode)?;
+    let size = u32::from(size & 15);
+    Ok((length + size, signed(window << length, size)))
 }
 
 /// Skips the coefficients after the first. Needs 28 bits.

@@ -2,37 +2,29 @@
 
 use crate::layout::Layout;
 use crate::marker::Coding;
+use crate::simd::vectorised;
 use crate::upsample;
 
-/// What red, green and blue differ from the luma by, for each value of a colour channel: libjpeg's tables, in 2^16ths for
-/// green and whole numbers for the others.
-struct Tables {
-    red: [i16; 256],
-    blue: [i16; 256],
-    green_of_red: [i32; 256],
-    green_of_blue: [i32; 256],
-}
-
-static TABLES: Tables = {
-    let mut tables = Tables { red: [0; 256], blue: [0; 256], green_of_red: [0; 256], green_of_blue: [0; 256] };
-    let mut value = 0;
-    while value < 256 {
-        let centred = value as i32 - 128;
-        tables.red[value] = ((91_881 * centred + 32_768) >> 16) as i16;
-        tables.blue[value] = ((116_130 * centred + 32_768) >> 16) as i16;
-        tables.green_of_red[value] = -46_802 * centred;
-        tables.green_of_blue[value] = -22_554 * centred + 32_768;
-        value += 1;
-    }
-    tables
-};
+/// 2^16ths: libjpeg's factors, by which red and blue differ from the luma, and green from it, for each step of a colour channel.
+const RED: i32 = 91_881;
+const BLUE: i32 = 116_130;
+const GREEN_OF_RED: i32 = -46_802;
+const GREEN_OF_BLUE: i32 = -22_554;
+const HALF: i32 = 1 << 15;
 
 #[inline(always)]
 fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
-    let (luma, blue, red) = (i32::from(luma), usize::from(blue), usize::from(red));
-    let green = (TABLES.green_of_blue[blue] + TABLES.green_of_red[red]) >> 16;
-    [luma + i32::from(TABLES.red[red]), luma + green, luma + i32::from(TABLES.blue[blue])]
-        .map(|value| value.clamp(0, 255) as u8)
+    let [luma, blue, red] = [i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128];
+    let differences = [RED * red, GREEN_OF_RED * red + GREEN_OF_BLUE * blue, BLUE * blue];
+    differences.map(|difference| (luma + ((difference + HALF) >> 16)).clamp(0, 255) as u8)
+}
+
+/// The pixels of a row.
+#[inline(always)]
+fn all_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
+    for (((out, &luma), &blue), &red) in out.as_chunks_mut().0.iter_mut().zip(luma).zip(blue).zip(red) {
+        *out = rgb(luma, blue, red);
+    }
 }
 
 /// The pixels of the reduced picture, channels interleaved.
@@ -46,9 +38,10 @@ pub(crate) fn pixels(planes: Vec<Vec<u8>>, layout: &Layout, coding: Coding) -> V
         }
         match (coding, &rows[..]) {
             (Coding::YCbCr, [luma, blue, red]) => {
-                for (((out, &luma), &blue), &red) in out.as_chunks_mut().0.iter_mut().zip(luma).zip(blue).zip(red) {
-                    *out = rgb(luma, blue, red);
-                }
+                vectorised(
+                    #[inline(always)]
+                    || all_rgb(luma, blue, red, out),
+                );
             }
             (Coding::Ycck, [luma, blue, red, black]) => {
                 let rows = luma.iter().zip(blue).zip(red).zip(black);

@@ -6,6 +6,8 @@ use crate::bits::signed;
 
 /// A DC table is looked up by so many bits: 1 KiB.
 pub(crate) const DC_BITS: u32 = 9;
+/// A table for whole DC differences is looked up by so many bits: 8 KiB.
+pub(crate) const WHOLE_BITS: u32 = 12;
 /// A table for AC values is looked up by so many bits: 4 KiB.
 pub(crate) const AC_BITS: u32 = 11;
 /// A table for two AC values at once is looked up by so many bits: 16 KiB.
@@ -27,6 +29,9 @@ pub(crate) const LATER: u32 = 64;
 /// value follows in four bits; in one of [`AC_BITS`] the size in four bits and the run in four; 0 is an unknown code. In a
 /// table of [`SKIP_BITS`] the highest byte is the advance along the zig-zag, of as many symbols as begin within the bits.
 pub(crate) type Table<const ENTRIES: usize> = [u16; ENTRIES];
+
+/// In a table of DC differences: it does not lie wholly within the bits.
+pub(crate) const LONG: i16 = i16::MIN;
 
 /// Up to two AC values at once, if codes and extra bits lie within [`PAIR_BITS`], and the end of the block if that still does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,7 @@ pub(crate) struct Huffman {
     /// For each length, what to add to a code to get the index of its symbol.
     offset: [i32; 16],
     dc: OnceLock<Box<Table<{ 1 << DC_BITS }>>>,
+    whole: OnceLock<Box<[i16; 1 << WHOLE_BITS]>>,
     ac: OnceLock<Box<Table<{ 1 << AC_BITS }>>>,
     pair: OnceLock<Box<[Pair; 1 << PAIR_BITS]>>,
     skip: OnceLock<Box<Table<{ 1 << SKIP_BITS }>>>,
@@ -86,6 +92,7 @@ impl Huffman {
             beyond,
             offset,
             dc: OnceLock::new(),
+            whole: OnceLock::new(),
             ac: OnceLock::new(),
             pair: OnceLock::new(),
             skip: OnceLock::new(),
@@ -125,6 +132,22 @@ impl Huffman {
             self.each_code(DC_BITS, |entries, symbol, length| {
                 let size = u16::from(symbol & 15);
                 table[entries].fill((length as u16 + size) | (size << 6));
+            });
+            table
+        })
+    }
+
+    /// For DC differences whose length does not matter.
+    pub(crate) fn whole(&self) -> &[i16; 1 << WHOLE_BITS] {
+        self.whole.get_or_init(|| {
+            let mut table = Box::new([LONG; 1 << WHOLE_BITS]);
+            self.each_code(WHOLE_BITS, |entries, symbol, length| {
+                let size = u32::from(symbol & 15);
+                if length + size <= WHOLE_BITS {
+                    for index in entries {
+                        table[index] = signed((index as u64) << (64 - WHOLE_BITS) << length, size) as i16;
+                    }
+                }
             });
             table
         })
@@ -305,6 +328,10 @@ mod tests {
         // No code.
         assert_eq!(four.skip()[0b1_1110_0000_0000], UNKNOWN << 8);
         assert_eq!(four.dc()[0b0_0000_0000], 2 | 1 << 6);
+        // 0+1, 110+01; 1111 is no code.
+        assert_eq!(four.whole()[0b0100_0000_0000], 1);
+        assert_eq!(four.whole()[0b1100_1000_0000], -2);
+        assert_eq!(four.whole()[0b1111_0000_0000], LONG);
         assert_eq!(four.ac()[0b110_0000_0000], 5 | 2 << 6 | 1 << 10);
         assert_eq!(four.ac()[0b111_1000_0000], 0);
         // 0+x is a difference, followed by 0+x, 110+xx, 10; 1110 is one, followed by five of 0+x; no code.

@@ -5,7 +5,7 @@
 //! begin, and goes on until it meets one that the other has found. README.md beside the sources says how soon that is.
 
 use crate::bits::Buffer;
-use crate::walk::{Lane, Route, walk};
+use crate::walk::{Lane, Route, position, walk};
 
 /// So many lanes go on at once in a thread.
 const LANES: usize = 4;
@@ -91,7 +91,7 @@ impl Found<'_> {
         self.more.begin(self.route, number, last as usize, last as usize + STEP);
         walk(self.route, self.buffer, std::slice::from_mut(self.more));
         let [_, more @ ..] = self.more.found() else { return false };
-        self.starts.extend(more);
+        self.starts.extend(more.iter().map(|&found| position(found)));
         !more.is_empty()
     }
 
@@ -102,13 +102,13 @@ impl Found<'_> {
         let mut at = self.starts.len().saturating_sub(4);
         loop {
             while let Some(&start) = self.starts.get(at) {
-                let before = others.iter().take_while(|&&other| other < start).count();
+                let before = others.iter().take_while(|&&other| position(other) < start).count();
                 others = &others[before..];
                 match others.first() {
                     None => return,
-                    Some(&other) if other == start && self.route.alike(at, all - others.len()) => {
+                    Some(&other) if position(other) == start && self.route.alike(at, all - others.len()) => {
                         self.starts.truncate(at);
-                        self.starts.extend(others);
+                        self.starts.extend(others.iter().map(|&found| position(found)));
                         return;
                     }
                     Some(_) => at += 1,

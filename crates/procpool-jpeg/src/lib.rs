@@ -41,6 +41,7 @@ mod progressive;
 mod restart;
 mod rounds;
 mod sequential;
+mod simd;
 mod transform;
 mod upsample;
 mod walk;

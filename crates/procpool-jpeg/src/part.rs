@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::bits::{Bits, Buffer};
-use crate::block::{BadCode, RestTables, difference, difference_here, each_rest, skip_rest};
-use crate::huffman::{DC_BITS, Huffman, SKIP_BITS, Table};
+use crate::block::{BadCode, RestTables, difference, each_rest, long_difference, skip_rest};
+use crate::huffman::{DC_BITS, Huffman, LONG, SKIP_BITS, Table, WHOLE_BITS};
 use crate::layout::Blocks;
 use crate::marker::Quant;
-use crate::transform::{Weights, mean, two_by_two};
+use crate::transform::{Weights, mean, means, two_by_two};
 use crate::wide::{Steps, eight_by_eight, four_by_four};
 
 /// What is the same for all blocks of a channel.
@@ -57,21 +57,35 @@ impl<'t> Kind<'t> {
         self.blocks.count() * self.blocks.samples * self.blocks.samples
     }
 
-    /// The difference of the first coefficient of a block that begins there.
-    #[inline(always)]
-    fn difference(&self, buffer: &Buffer, start: u32) -> Result<i16, BadCode> {
-        let bits = Bits::at(start as usize, buffer);
-        let (_, difference) = difference_here(bits, self.dc[bits.peek::<DC_BITS>()], self.dc_code)?;
-        Ok(difference as i16)
-    }
-
     /// What all differences of blocks that begin there come to.
     pub(crate) fn differences(&self, buffer: &Buffer, starts: Starts) -> Result<i16, BadCode> {
+        let differences = Differences::of(self.dc_code);
         let mut sum = 0i16;
         for start in starts {
-            sum = sum.wrapping_add(self.difference(buffer, start)?);
+            sum = sum.wrapping_add(differences.at(buffer, start)?);
         }
         Ok(sum)
+    }
+}
+
+/// Reads differences of first coefficients, of blocks that are known to begin somewhere.
+struct Differences<'t> {
+    table: &'t [i16; 1 << WHOLE_BITS],
+    code: &'t Huffman,
+}
+
+impl<'t> Differences<'t> {
+    fn of(code: &'t Huffman) -> Self {
+        Self { table: code.whole(), code }
+    }
+
+    #[inline(always)]
+    fn at(&self, buffer: &Buffer, start: u32) -> Result<i16, BadCode> {
+        let bits = Bits::at(start as usize, buffer);
+        match self.table[bits.peek::<WHOLE_BITS>()] {
+            LONG => long_difference(bits.window, self.code).map(|(_, difference)| difference as i16),
+            difference => Ok(difference),
+        }
     }
 }
 
@@ -149,7 +163,7 @@ impl Part<'_, '_> {
     /// The blocks of this channel from an MCU on, of which it is known where they begin.
     pub(crate) fn known(&mut self, buffer: &Buffer, mut starts: Starts, mut mcu: Mcu) -> Result<(), BadCode> {
         if let Rest::One(_) = self.kind.rest {
-            return self.known_means(buffer, starts, mcu);
+            return self.known_means(buffer, &starts, mcu);
         }
         let mcus = starts.mcus();
         let mut load = || starts.next().map_or(Bits::NONE, |start| Bits::at(start as usize, buffer));
@@ -162,18 +176,49 @@ impl Part<'_, '_> {
         Ok(())
     }
 
-    fn known_means(&mut self, buffer: &Buffer, mut starts: Starts, mut mcu: Mcu) -> Result<(), BadCode> {
-        let Kind { step, in_mcu: (across, down), blocks, .. } = *self.kind;
+    fn known_means(&mut self, buffer: &Buffer, starts: &Starts, mcu: Mcu) -> Result<(), BadCode> {
+        match self.kind.in_mcu {
+            // The compiler makes a copy for each.
+            (1, 1) => self.means(buffer, starts, mcu, (1, 1)),
+            (2, 1) => self.means(buffer, starts, mcu, (2, 1)),
+            (2, 2) => self.means(buffer, starts, mcu, (2, 2)),
+            in_mcu => self.means(buffer, starts, mcu, in_mcu),
+        }
+    }
+
+    /// The first coefficients of several blocks one after the other, and then their means.
+    #[inline(always)]
+    fn means(
+        &mut self,
+        buffer: &Buffer,
+        starts: &Starts,
+        mut mcu: Mcu,
+        (across, down): (usize, usize),
+    ) -> Result<(), BadCode> {
+        const AT_ONCE: usize = 1024;
+        let Kind { dc_code, step, blocks, .. } = *self.kind;
+        let differences = Differences::of(dc_code);
         let stride = blocks.stride();
+        let mut dcs = [0; AT_ONCE];
+        let width = AT_ONCE / (across * down) * across;
         let mut last = self.last;
-        for _ in 0..starts.mcus() {
-            for row in self.plane[mcu.y * down * stride..].chunks_exact_mut(stride).take(down) {
-                for (sample, start) in row[mcu.x * across..][..across].iter_mut().zip(&mut starts) {
-                    last = last.wrapping_add(self.kind.difference(buffer, start)?);
-                    *sample = mean(i32::from(last) * step);
+        let mut mcus = starts.all.chunks_exact(starts.in_mcu);
+        while mcus.len() > 0 {
+            let count = mcus.len().min(mcu.across - mcu.x).min(width / across);
+            for (index, starts_of) in mcus.by_ref().take(count).enumerate() {
+                for (block, &start) in starts_of[starts.blocks.start..][..across * down].iter().enumerate() {
+                    last = last.wrapping_add(differences.at(buffer, start)?);
+                    dcs[block / across * width + index * across + block % across] = last;
                 }
             }
-            mcu.step();
+            for (row, dcs) in dcs.chunks_exact(width).take(down).enumerate() {
+                let place = (mcu.y * down + row) * stride + mcu.x * across;
+                means(&mut self.plane[place..][..count * across], dcs, step);
+            }
+            mcu.x += count;
+            if mcu.x == mcu.across {
+                (mcu.x, mcu.y) = (0, mcu.y + 1);
+            }
         }
         self.last = last;
         Ok(())

@@ -1,6 +1,7 @@
 //! The inverse transforms to one sample and to 2 x 2, as in libjpeg's `jidctred.c`.
 
 use crate::marker::Quant;
+use crate::simd::vectorised;
 
 /// The natural order of the coefficients: row * 8 + column for each place in the zig-zag.
 pub(crate) const ZIGZAG: [u8; 64] = [
@@ -15,10 +16,12 @@ pub(crate) const PASS1_BITS: u32 = 2;
 /// What rows and columns 1, 3, 5 and 7 weigh, as fractions of 2^13.
 const ODD: [i32; 4] = [29692, -10426, 6967, -5906];
 
+#[inline(always)]
 fn descale(number: i32, bits: u32) -> i32 {
     number.wrapping_add(1 << (bits - 1)) >> bits
 }
 
+#[inline(always)]
 pub(crate) fn sample(number: i32) -> u8 {
     number.saturating_add(128).clamp(0, 255) as u8
 }
@@ -26,7 +29,16 @@ pub(crate) fn sample(number: i32) -> u8 {
 /// The one sample of a block: its mean. `dc` is the first coefficient, multiplied by its quantization step.
 #[inline(always)]
 pub(crate) fn mean(dc: i32) -> u8 {
-    sample(descale(dc, 3))
+    // This is far from the limits of a number.
+    (descale(dc, 3) + 128).clamp(0, 255) as u8
+}
+
+/// The means of several blocks.
+pub(crate) fn means(out: &mut [u8], dcs: &[i16], step: i32) {
+    vectorised(
+        #[inline(always)]
+        || out.iter_mut().zip(dcs).for_each(|(out, &dc)| *out = mean(i32::from(dc) * step)),
+    );
 }
 
 /// Of the 64 coefficients, those in rows and columns 0, 1, 3, 5 and 7 make up the four samples. What they contribute is
@@ -45,44 +57,64 @@ pub(crate) struct Weights {
 /// Where rows or columns that contribute come among those that do.
 const RANK: [Option<u8>; 8] = [Some(0), Some(1), None, Some(2), None, Some(3), None, Some(4)];
 
-/// Where [`NEEDED`] has the coefficient at a place of the zig-zag; a number beyond its end if it does not have it.
+/// How many ranks there are.
+const RANKS: usize = 5;
+
+/// What is kept of a block whose coefficients come in several scans: those that make a difference, by the ranks of row and column,
+/// the first one's place not being used. The last takes all others.
+pub(crate) const KEPT: usize = 32;
+
+/// Where among those that are [`KEPT`] the coefficient at a place of the zig-zag is.
 pub(crate) const PLACE_OF: [u8; 64] = {
-    let mut places = [u8::MAX; 64];
-    let (mut place, mut count) = (1, 0);
+    let mut places = [KEPT as u8 - 1; 64];
+    let mut place = 1;
     while place < 64 {
         let (row, column) = (ZIGZAG[place] / 8, ZIGZAG[place] % 8);
-        if RANK[row as usize].is_some() && RANK[column as usize].is_some() {
-            places[place] = count;
-            count += 1;
+        if let (Some(row), Some(column)) = (RANK[row as usize], RANK[column as usize]) {
+            places[place] = row * RANKS as u8 + column;
         }
         place += 1;
     }
     places
 };
 
-/// The places in the zig-zag of the coefficients after the first that make a difference to the samples.
-pub(crate) const NEEDED: [u8; 24] = {
-    let mut needed = [0; 24];
-    let mut place = 0;
+/// A bit for each place in the zig-zag of the coefficients after the first that make a difference to the samples.
+pub(crate) const NEEDED: u64 = {
+    let mut bits = 0;
+    let mut place = 1;
     while place < 64 {
-        if PLACE_OF[place] != u8::MAX {
-            needed[PLACE_OF[place] as usize] = place as u8;
+        if PLACE_OF[place] != KEPT as u8 - 1 {
+            bits |= 1 << place;
         }
         place += 1;
     }
-    needed
-};
-
-/// [`NEEDED`] with a bit for each place.
-pub(crate) const NEEDED_BITS: u64 = {
-    let mut bits = 0;
-    let mut index = 0;
-    while index < NEEDED.len() {
-        bits |= 1 << NEEDED[index];
-        index += 1;
-    }
     bits
 };
+
+/// [`Weights`] for those that are [`KEPT`].
+pub(crate) struct KeptWeights([i32; KEPT]);
+
+impl KeptWeights {
+    pub(crate) fn new(weights: &Weights) -> Self {
+        let mut kept = [0; KEPT];
+        (1..64).for_each(|place| kept[usize::from(PLACE_OF[place])] = weights.places[place].1);
+        kept[KEPT - 1] = 0;
+        Self(kept)
+    }
+
+    /// What the coefficients contribute. `first` is the first one, multiplied by its quantization step.
+    #[inline(always)]
+    pub(crate) fn sums(&self, first: i32, values: &[i16; KEPT]) -> Sums {
+        let products: [i32; KEPT] = std::array::from_fn(|index| i32::from(values[index]).wrapping_mul(self.0[index]));
+        let mut sums = [0; 16];
+        for column in 0..RANKS {
+            sums[column] = products[column];
+            sums[5 + column] = (1..RANKS).fold(0, |sum: i32, row| sum.wrapping_add(products[row * RANKS + column]));
+        }
+        sums[0] = first;
+        sums
+    }
+}
 
 impl Weights {
     pub(crate) fn new(quant: &Quant) -> Self {

@@ -19,9 +19,10 @@ use crate::supervisor::{Delivery, SharedBlob, Sink, Waiting};
 /// A chunk should keep a worker busy about this long: a thousand times the hand-over, and still no convoy.
 const CHUNK_NS: f64 = 200_000.0;
 const CHUNK_MAX: u32 = 4096;
-/// Tasks drawn from the input and not yet yielded, at least. Enough that one task a thousand times longer than the others does
-/// not leave the other workers idle while the outputs behind it wait for their turn.
+/// Tasks drawn from the input and not yet yielded, at least: in all, and for each worker. Enough that one task a thousand times
+/// longer than the others does not leave the other workers idle while the outputs behind it wait for their turn.
 const WINDOW: u64 = 4096;
+const WINDOW_PER_WORKER: f64 = 1024.0;
 /// And at most.
 const WIDEST: u64 = 128 * 1024;
 /// The worker that has the next output may be without a CPU for so long, where they are shared; the others go on meanwhile.
@@ -31,8 +32,8 @@ const IN_FLIGHT: (f64, f64) = (8.0, 32.0);
 
 /// How many tasks of `task_ns` each may be drawn and not yet yielded.
 fn window(workers: f64, task_ns: Option<f64>) -> u64 {
-    let meanwhile = task_ns.map_or(0, |one| (workers * STALL_NS / one.max(1.0)) as u64);
-    meanwhile.clamp(WINDOW, WIDEST)
+    let meanwhile = task_ns.map_or(0.0, |one| STALL_NS / one.max(1.0));
+    ((workers * meanwhile.max(WINDOW_PER_WORKER)) as u64).clamp(WINDOW, WIDEST)
 }
 
 /// What the engine delivers, until the iterator takes it.
@@ -459,6 +460,11 @@ mod tests {
     fn the_window_is_wide_where_many_end_while_one_stalls() {
         assert_eq!(window(2.0, None), WINDOW);
         assert_eq!(window(2.0, Some(1e6)), WINDOW, "100 of them end meanwhile");
+        assert_eq!(
+            window(16.0, Some(1e6)),
+            16 * 1024,
+            "15 workers go on while the other is at one a thousand times longer"
+        );
         assert_eq!(window(2.0, Some(5_000.0)), 20_000);
         assert_eq!(window(16.0, Some(5_000.0)), WIDEST);
         assert_eq!(window(2.0, Some(0.0)), WIDEST);

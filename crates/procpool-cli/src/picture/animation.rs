@@ -74,3 +74,58 @@ pub(super) fn thumbnails(
     });
     encoded.collect::<Result<_, _>>().map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::{Layout, Pixels};
+
+    const REQUEST: decode::Request<'static> = decode::Request {
+        max_pixels: 1000,
+        rotate: true,
+        shrink: None,
+        verify: false,
+        lenient: false,
+        threads: 1,
+        keep_going: false,
+    };
+
+    /// How often it is shown, and how many frames are decoded on the way.
+    fn decoded(input: &[u8], format: Format) -> (Result<Option<u16>, PictureError>, usize) {
+        let mut count = 0;
+        let loops = decode::frames(input, format, &REQUEST, &mut |_, _| {
+            count += 1;
+            Ok(())
+        });
+        (loops, count)
+    }
+
+    fn gif(frames: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut encoder = gif::Encoder::new(&mut out, 4, 3, &[9, 9, 9, 200, 0, 0]).expect("memory takes all");
+        for _ in 0..frames {
+            encoder.write_frame(&gif::Frame::from_indexed_pixels(4, 3, vec![1; 12], None)).expect("the frame fits");
+        }
+        drop(encoder);
+        out
+    }
+
+    fn webp(frames: usize) -> Vec<u8> {
+        let pixels = Pixels { width: 4, height: 3, layout: Layout::Rgb, data: vec![70; 36] };
+        let frames: Vec<_> = (0..frames).map(|_| Frame { pixels: pixels.clone(), duration: 50 }).collect();
+        encode::animated_webp(&frames, 1, &Options::default(), None).expect("the frames are alike")
+    }
+
+    #[test]
+    fn a_still_picture_is_not_decoded_to_find_that_it_is_one() {
+        for count in [1, 2, 3] {
+            let wanted = if count > 1 { (Some(1), count) } else { (None, 0) };
+            assert_eq!(decoded(&gif(count), Format::Gif), (Ok(wanted.0), wanted.1));
+            assert_eq!(decoded(&webp(count), Format::WebP), (Ok(wanted.0), wanted.1));
+        }
+        // Whether there would have been more is not known of one that is cut off.
+        let cut = gif(1);
+        let end = cut.len() - 1;
+        assert_eq!(decoded(&cut[..end], Format::Gif), (Err(PictureError::Truncated { format: Format::Gif }), 1));
+    }
+}

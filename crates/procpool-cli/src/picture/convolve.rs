@@ -3,17 +3,17 @@
 
 use std::ops::Range;
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Simd, dispatch, i32x8};
+
 use super::pixels::with_channels;
 use super::shape::Region;
-use super::{Filter, Layout, Pixels};
-use crate::simd::vectorised;
+use super::{Filter, Pixels};
+use crate::simd::{level, vectorised};
 
 /// Fraction bits of the coefficients.
 pub(super) const PRECISION: u32 = 22;
 const HALF: i32 = 1 << (PRECISION - 1);
-
-/// From so many weights on, a row is taken apart into its channels before it is weighed.
-const MANY: usize = 24;
 
 /// The samples of a line that make up one sample of the resampled line.
 pub(super) struct Taps {
@@ -91,55 +91,48 @@ fn horizontal(source: &Pixels, rows: Range<usize>, taps: &[Taps]) -> Pixels {
     let height = rows.len() as u32;
     let rows = source.data[rows.start * stride..rows.end * stride].chunks_exact(stride);
     let rows = rows.zip(data.chunks_exact_mut(width * source.layout.channels()));
-    if taps.iter().any(|taps| taps.weights.len() >= MANY) {
-        let mut planes = vec![0; stride];
-        for (row, out) in rows {
-            with_channels!(source.layout.channels(), take_apart(row, &mut planes));
-            let planes = &planes[..];
-            vectorised(
-                #[inline(always)]
-                || weigh_planes(taps, planes, source.layout, out),
-            );
-        }
-    } else {
-        rows.for_each(|(row, out)| with_channels!(source.layout.channels(), weigh_pixels(taps, row, out)));
+    let taps: Vec<PairTaps> = taps.iter().map(PairTaps::of).collect();
+    let taps = &taps[..];
+    // One more, for the last pair.
+    let mut wide = vec![[0; 4]; source.width as usize + 1];
+    for (row, out) in rows {
+        let wide = &mut wide[..];
+        dispatch!(level(), simd => with_channels!(source.layout.channels(), weigh_pixels(simd, taps, row, wide, out)));
     }
     Pixels { width: width as u32, height, data, layout: source.layout }
 }
 
-fn weigh_pixels<const C: usize>(taps: &[Taps], row: &[u8], out: &mut [u8]) {
-    let (row, _) = row.as_chunks::<C>();
-    for (taps, out) in taps.iter().zip(out.as_chunks_mut::<C>().0) {
-        let mut sums = [HALF; C];
-        for (&weight, pixel) in taps.weights.iter().zip(&row[taps.first..]) {
-            for (sum, &sample) in sums.iter_mut().zip(pixel) {
-                *sum += weight * i32::from(sample);
-            }
-        }
-        *out = sums.map(clip);
+/// [`Taps`] for pixels of four channels, two at a time.
+struct PairTaps {
+    first: usize,
+    weights: Vec<[i32; 8]>,
+}
+
+impl PairTaps {
+    fn of(taps: &Taps) -> Self {
+        let pair = |pair: &[i32]| {
+            let [left, right] = [pair[0], pair.get(1).copied().unwrap_or(0)];
+            [left, left, left, left, right, right, right, right]
+        };
+        Self { first: taps.first, weights: taps.weights.chunks(2).map(pair).collect() }
     }
 }
 
-/// A row's channels one after the other.
-fn take_apart<const C: usize>(row: &[u8], planes: &mut [u8]) {
-    let (row, _) = row.as_chunks::<C>();
-    for (channel, plane) in planes.chunks_exact_mut(row.len()).enumerate() {
-        for (sample, pixel) in plane.iter_mut().zip(row) {
-            *sample = pixel[channel];
-        }
-    }
-}
-
-/// As [`weigh_pixels`], for a row that was taken apart: its sums are ones that the compiler can make several of at a time.
+/// `wide` has room for one pixel more than the row.
 #[inline(always)]
-fn weigh_planes(taps: &[Taps], planes: &[u8], layout: Layout, out: &mut [u8]) {
-    let channels = layout.channels();
-    for (channel, plane) in planes.chunks_exact(planes.len() / channels).enumerate() {
-        for (index, taps) in taps.iter().enumerate() {
-            let samples = &plane[taps.first..][..taps.weights.len()];
-            let sum: i32 = taps.weights.iter().zip(samples).map(|(&weight, &sample)| weight * i32::from(sample)).sum();
-            out[index * channels + channel] = clip(HALF + sum);
+fn weigh_pixels<const C: usize>(simd: impl Simd, taps: &[PairTaps], row: &[u8], wide: &mut [[i32; 4]], out: &mut [u8]) {
+    for (wide, pixel) in wide.iter_mut().zip(row.as_chunks::<C>().0) {
+        wide.iter_mut().zip(pixel).for_each(|(wide, &sample)| *wide = i32::from(sample));
+    }
+    for (taps, out) in taps.iter().zip(out.as_chunks_mut::<C>().0) {
+        // The compiler alone would rather take the taps several at a time.
+        let mut sums = i32x8::splat(simd, 0);
+        for (&weights, &pixels) in taps.weights.iter().zip(wide[taps.first..].as_flattened().as_chunks().0) {
+            sums += i32x8::simd_from(simd, weights) * i32x8::simd_from(simd, pixels);
         }
+        let (left, right) = simd.split_i32x8(sums);
+        let sums: [i32; 4] = (left + right).into();
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = clip(HALF + sum));
     }
 }
 
@@ -175,6 +168,9 @@ fn weigh_rows(weights: &[i32], rows: &[u8], sums: &mut [i32], out: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::Level;
+
+    use super::super::Layout;
     use super::*;
 
     #[test]
@@ -214,18 +210,33 @@ mod tests {
         assert_eq!(resize(&picture, &region, (2, 2), Filter::Bicubic).data, [9, 10, 13, 14]);
     }
 
+    /// One sum after the other.
+    fn plainly(taps: &[Taps], row: &[u8], channels: usize) -> Vec<u8> {
+        let sum = |taps: &Taps, channel: usize| {
+            let samples = row[taps.first * channels..].iter().skip(channel).step_by(channels);
+            taps.weights.iter().zip(samples).map(|(&weight, &sample)| weight * i32::from(sample)).sum::<i32>()
+        };
+        taps.iter().flat_map(|taps| (0..channels).map(move |channel| clip(HALF + sum(taps, channel)))).collect()
+    }
+
     #[test]
-    fn long_rows_are_weighed_the_same_in_parts() {
+    fn pixels_are_weighed_two_at_a_time() {
         for layout in [Layout::Gray, Layout::GrayAlpha, Layout::Rgb, Layout::Cmyk] {
             let channels = layout.channels();
-            let data: Vec<u8> = (0..200 * channels as u32).map(|at| ((at * at * 37) >> 3) as u8).collect();
-            let taps = taps(200, (3.5, 190.25), 7, Filter::Lanczos);
-            assert!(taps.iter().any(|taps| taps.weights.len() >= MANY));
-            let (mut whole, mut parts, mut planes) = (vec![0; 7 * channels], vec![0; 7 * channels], data.clone());
-            with_channels!(channels, weigh_pixels(&taps, &data, &mut whole));
-            with_channels!(channels, take_apart(&data, &mut planes));
-            weigh_planes(&taps, &planes, layout, &mut parts);
-            assert_eq!(whole, parts);
+            let row: Vec<u8> = (0..200 * channels as u32).map(|at| ((at * at * 37) >> 3) as u8).collect();
+            // From one tap to 164.
+            for (extent, count) in [((3.5, 190.25), 7), ((0.0, 200.0), 100), ((0.5, 200.0), 33), ((0.0, 200.0), 350)] {
+                let taps = taps(200, extent, count, Filter::Lanczos);
+                let expected = plainly(&taps, &row, channels);
+                let mut out = expected.clone();
+                let pairs: Vec<PairTaps> = taps.iter().map(PairTaps::of).collect();
+                let mut wide = vec![[0; 4]; 201];
+                for level in [level(), Level::baseline()] {
+                    out.fill(0);
+                    dispatch!(level, simd => with_channels!(channels, weigh_pixels(simd, &pairs, &row, &mut wide, &mut out)));
+                    assert_eq!(out, expected);
+                }
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod coarse;
 mod convolve;
 mod decode;
 mod encode;
+mod enough;
 mod error;
 mod exif;
 mod filter;
@@ -86,7 +87,8 @@ pub enum Exactness {
     #[default]
     Exact,
     /// They are decoded at a part of their size where that leaves three times the wanted size, and the weights of all that
-    /// follows are made for that; blur and resampling are one step. Up to 6 levels off.
+    /// follows are made for that; blur and resampling are one step. Up to 6 levels off. Pictures with thin frames or hard edges,
+    /// which would be more, are decoded in full.
     Close,
     /// They are decoded at a part of their size and [reduced](Resampling::gap), as after Pillow's `draft` and with
     /// `reducing_gap=2`; blurs become as much smaller. About 10 levels off.
@@ -182,6 +184,18 @@ impl Options {
             _ => made,
         };
         size::decode_shrink(shown, bounds, if close { CLOSE_GAP } else { DRAFT_GAP })
+    }
+
+    /// How many samples of a decoded picture become a pixel, across and down, of the largest thumbnail.
+    fn cell(&self, decoded: &decode::Decoded, bounds: &[Bounds]) -> (f64, f64) {
+        let orientation = if self.rotate { decoded.orientation } else { Orientation::UPRIGHT };
+        let whole = (f64::from(decoded.pixels.width), f64::from(decoded.pixels.height));
+        bounds.iter().fold(whole, |cell, &bounds| {
+            let shape = Shape::new(self.fit, orientation.turned(bounds), decoded.full_size, 0.5);
+            let made = shape.size.unwrap_or(decoded.full_size);
+            let one = |shown: f64, made: u32| (shown / f64::from(made) / f64::from(decoded.shrink)).max(1.0);
+            (cell.0.min(one(shape.region.width(), made.0)), cell.1.min(one(shape.region.height(), made.1)))
+        })
     }
 
     /// Whether Pillow itself decodes JPEG files at a part of their size.
@@ -335,8 +349,13 @@ fn make_all(input: &[u8], options: &Options, bounds: &[Bounds]) -> Result<Vec<Ma
         threads: options.threads,
         keep_going: false,
     };
-    let decoded = decode::decode(input, source_format, &request)?;
-
+    let mut decoded = decode::decode(input, source_format, &request)?;
+    if decoded.shrink > 1 && options.exactness == Exactness::Close && !options.drafts() {
+        let cell = options.cell(&decoded, bounds);
+        if !enough::is_enough(&decoded.pixels, decoded.shrink, cell, f64::from(options.blur.unwrap_or(0.0))) {
+            decoded = decode::decode(input, source_format, &decode::Request { shrink: None, ..request })?;
+        }
+    }
     shrunk(decoded, source_format, options, bounds)
 }
 

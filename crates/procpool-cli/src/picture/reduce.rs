@@ -76,9 +76,15 @@ impl Reducer {
         let whole = self.size.0 / self.factors.0 * channels;
         let mean = Mean::of((self.factors.0 * cell_rows) as u64);
         let rest = Mean::of((self.size.0 % self.factors.0 * cell_rows) as u64);
+        let begin = self.data.len();
+        self.data.resize(begin + self.cells.len(), 0);
         let (inside, edge) = self.cells.split_at(whole);
-        self.data.extend(inside.iter().map(|&sum| mean.of_sum(sum)));
-        self.data.extend(edge.iter().map(|&sum| rest.of_sum(sum)));
+        let (inside_out, edge_out) = self.data[begin..].split_at_mut(whole);
+        vectorised(
+            #[inline(always)]
+            || mean.of_all(inside, inside_out),
+        );
+        rest.of_all(edge, edge_out);
         self.cells.fill(0);
     }
 
@@ -101,8 +107,18 @@ fn add_row(columns: &mut [u16], row: &[u8]) {
 }
 
 fn add_to_cells<const C: usize>(columns: &[u16], cells: &mut [u64], factor: usize) {
+    // The compiler makes a copy for each of the usual ones.
+    match factor {
+        2 => add_columns::<C>(columns, cells, 2),
+        3 => add_columns::<C>(columns, cells, 3),
+        _ => add_columns::<C>(columns, cells, factor),
+    }
+}
+
+#[inline(always)]
+fn add_columns<const C: usize>(columns: &[u16], cells: &mut [u64], factor: usize) {
     let (cells, _) = cells.as_chunks_mut::<C>();
-    for (cell, columns) in cells.iter_mut().zip(columns.chunks(factor * C)) {
+    let add = |cell: &mut [u64; C], columns: &[u16]| {
         let mut sums = [0u64; C];
         for column in columns.as_chunks::<C>().0 {
             for (sum, &sample) in sums.iter_mut().zip(column) {
@@ -112,6 +128,12 @@ fn add_to_cells<const C: usize>(columns: &[u16], cells: &mut [u64], factor: usiz
         for (cell, sum) in cell.iter_mut().zip(sums) {
             *cell += sum;
         }
+    };
+    let whole = columns.chunks_exact(factor * C);
+    let rest = whole.remainder();
+    cells.iter_mut().zip(whole).for_each(|(cell, columns)| add(cell, columns));
+    if let (false, Some(last)) = (rest.is_empty(), cells.last_mut()) {
+        add(last, rest);
     }
 }
 
@@ -129,12 +151,24 @@ impl Mean {
         Self { count, multiplier }
     }
 
+    #[inline(always)]
     pub(super) fn of_sum(self, sum: u64) -> u8 {
-        let rounded = sum + self.count / 2;
+        if self.count <= MAX_CELL { self.of_usual(sum) } else { ((sum + self.count / 2) / self.count) as u8 }
+    }
+
+    /// For up to [`MAX_CELL`] pixels.
+    #[inline(always)]
+    fn of_usual(self, sum: u64) -> u8 {
+        (((sum + self.count / 2) as u32).wrapping_mul(self.multiplier) >> 24) as u8
+    }
+
+    #[inline(always)]
+    fn of_all(self, sums: &[u64], out: &mut [u8]) {
+        let each = out.iter_mut().zip(sums);
         if self.count <= MAX_CELL {
-            ((rounded as u32).wrapping_mul(self.multiplier) >> 24) as u8
+            each.for_each(|(out, &sum)| *out = self.of_usual(sum));
         } else {
-            (rounded / self.count) as u8
+            each.for_each(|(out, &sum)| *out = self.of_sum(sum));
         }
     }
 }

@@ -13,6 +13,29 @@ pub(crate) fn profile(colours: &[u8; 4]) -> Vec<u8> {
     profile
 }
 
+/// A colour profile for CMYK with a table of two steps a side.
+pub(crate) fn ink_profile() -> Vec<u8> {
+    let mut table = b"mft1\0\0\0\0\x04\x03\x02\0".to_vec();
+    for value in [1u32, 0, 0, 0, 1, 0, 0, 0, 1] {
+        table.extend((value << 16).to_be_bytes());
+    }
+    (0..4).for_each(|_| table.extend(0..=255u8));
+    (0..16).for_each(|corner| table.extend([255 - 17 * corner, 128, 120 + corner]));
+    (0..3).for_each(|_| table.extend(0..=255u8));
+    let mut profile = vec![0; 128];
+    profile[8] = 2;
+    profile[12..24].copy_from_slice(b"prtrCMYKLab ");
+    profile[36..40].copy_from_slice(b"acsp");
+    for (at, value) in [(68, 0x0000_F6D6u32), (72, 0x0001_0000), (76, 0x0000_D32D)] {
+        profile[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    profile.extend([1u32, u32::from_be_bytes(*b"A2B0"), 144, table.len() as u32].map(u32::to_be_bytes).concat());
+    profile.extend(table);
+    let length = profile.len() as u32;
+    profile[..4].copy_from_slice(&length.to_be_bytes());
+    profile
+}
+
 pub(crate) fn gradient(width: usize, height: usize, channels: usize) -> Vec<u8> {
     (0..width * height * channels).map(|index| (index / channels % width * 255 / width) as u8).collect()
 }

@@ -168,6 +168,8 @@ pub(crate) struct Sched<P> {
     look_ahead: LookAhead,
     /// When to look again whether a worker is late with what others could do.
     look_again: Option<Nanos>,
+    /// What is accepted is not handed out by that.
+    defers: bool,
     counts: Counts,
     actions: Vec<Action<P>>,
 }
@@ -187,6 +189,7 @@ impl<P: Clone> Sched<P> {
             tasks_per_worker: None,
             look_ahead: LookAhead::default(),
             look_again: None,
+            defers: false,
             counts: Counts::default(),
             actions: Vec::new(),
         }
@@ -209,6 +212,17 @@ impl<P: Clone> Sched<P> {
     /// The number of workers the pool is to have.
     pub(crate) fn target(&self) -> usize {
         self.target
+    }
+
+    /// From now on, what is accepted is handed out at once, or with `defers` by whatever happens next: a result, or a
+    /// [`Sched::tick`].
+    pub(crate) fn set_defers(&mut self, defers: bool) {
+        self.defers = defers;
+    }
+
+    /// Hands out what was deferred.
+    pub(crate) fn hand_out_deferred(&mut self, now: Nanos) {
+        self.dispatch(now);
     }
 
     /// Whether nothing is left of a pool that was closed.
@@ -240,7 +254,9 @@ impl<P: Clone> Sched<P> {
         let priority = entry.spec.priority;
         let frame = self.frames.insert(entry);
         self.queue.push_back(priority, frame);
-        self.dispatch(now);
+        if !self.defers {
+            self.dispatch(now);
+        }
         Ok(frame)
     }
 

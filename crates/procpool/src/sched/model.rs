@@ -177,6 +177,10 @@ fn run(seed: u64) {
                 world.sched.resize(target, world.now);
             }
             8 if world.random.below(10) == 0 => world.sched.cancel_pending(world.now),
+            9 => {
+                let defers = world.random.below(2) == 0;
+                world.sched.set_defers(defers);
+            }
             _ => world.step_worker(),
         }
         world.act();

@@ -492,6 +492,26 @@ fn little_work_is_taken_only_from_a_worker_that_is_late() {
     assert_eq!(t.settle(), ["revoke from 0", "send b[0..10] to 1"]);
 }
 
+#[test]
+fn what_is_deferred_gathers_until_something_happens() {
+    let mut t = with_short_tasks();
+    let a = t.submit('a', 1);
+    t.settle();
+    t.sched.set_defers(true);
+    t.sched.submit_growing('b', spec_of(1), t.now).unwrap();
+    assert!(t.sched.join(&spec_of(1), |_| true).is_some());
+    assert_eq!(t.settle(), Actions::new());
+    t.sched.tick(t.now, |_| 0);
+    assert_eq!(t.settle(), ["send b[0..2] to 0"]);
+    t.submit('c', 300);
+    assert_eq!(t.settle(), Actions::new());
+    t.sched.finished(WorkerId(0), a, 0, 1, Some(1_000), 0).unwrap();
+    assert_eq!(t.settle(), ["send c[0..300] to 1"]);
+    t.submit('d', 300);
+    t.sched.hand_out_deferred(t.now);
+    assert_eq!(t.settle(), ["send d[0..300] to 0"]);
+}
+
 fn spec_of(items: u32) -> Spec {
     Spec { items, function: 1, timeout: None, retries: 0, retry_on: RetryOn::ALL, priority: 5 }
 }

@@ -16,6 +16,7 @@ mod link;
 mod log;
 mod obituary;
 mod output;
+mod pace;
 mod pause;
 mod receive;
 mod thread;
@@ -109,6 +110,11 @@ pub(crate) struct Core {
     followers: Vec<std::thread::Thread>,
     /// Until when the supervisor thread sleeps, if not for ever.
     planned_wake: Option<Nanos>,
+    /// How long the supervisor thread waits before it looks for results again and hands out tasks; `None` if it is to be rung
+    /// for results, and who submits tasks hands them out.
+    interval: Option<Duration>,
+    /// When a task was accepted last. While there is no interval, those that joined others do not count.
+    submitted_at: Nanos,
     /// Why the last worker could not start.
     start_error: Option<Error>,
     /// The worker whose death is being reported.
@@ -135,6 +141,12 @@ pub(crate) struct Core {
 pub(crate) struct TaskCounts {
     pub(crate) ok: u64,
     pub(crate) failed: u64,
+}
+
+impl TaskCounts {
+    fn ended(self) -> u64 {
+        self.ok + self.failed
+    }
 }
 
 /// What is to be done once the lock is released.
@@ -177,6 +189,8 @@ impl Engine {
                 leader: None,
                 followers: Vec::new(),
                 planned_wake: None,
+                interval: None,
+                submitted_at: 0,
                 start_error: None,
                 obituary: None,
                 over: false,
@@ -279,6 +293,9 @@ impl Engine {
         core.next_index += 1;
         if let Some((frame, task)) = joined {
             core.accepted += 1;
+            if core.interval.is_some() {
+                core.submitted_at = self.now();
+            }
             if let Some(frame) = joined_frame {
                 let (now, mut out) = (self.now(), Outbox::default());
                 core.note_queued(&frame, index, 1, now, &mut out);
@@ -311,6 +328,7 @@ impl Engine {
             core.limits_memory |= frame.memory_limit.is_some();
             let id = submit(&mut core.sched, frame, spec, now).map_err(|failure| core.error_of(failure, None, 1))?;
             core.accepted += u64::from(count);
+            core.submitted_at = now;
             if let Some(frame) = kept {
                 core.note_queued(&frame, first, count, now, out);
             }
@@ -458,7 +476,7 @@ impl Core {
 
     /// Whether some task has begun, or ended.
     pub(crate) fn has_run(&self) -> bool {
-        self.tasks.ok + self.tasks.failed > 0
+        self.tasks.ended() > 0
             || self.links.iter().any(|(worker, link)| {
                 let next = self.sched.front(*worker).map(|(_, next, _)| next);
                 next.is_some_and(|next| link.begun().is_some_and(|begun| next < begun))
@@ -477,6 +495,16 @@ impl Core {
         for link in self.links.values().filter(|link| link.is_busy()) {
             link.region().set_listener(listener);
         }
+    }
+
+    /// Nobody waits for results: from now on the supervisor thread takes them.
+    fn leave_to_supervisor(&mut self) {
+        self.listen(if self.interval.is_some() { Listener::Awake } else { Listener::Supervisor });
+    }
+
+    fn set_interval(&mut self, interval: Option<Duration>) {
+        self.interval = interval.filter(|_| !self.paused);
+        self.sched.set_defers(self.interval.is_some());
     }
 
     /// Whether some worker has published a result that nobody has taken.
@@ -510,7 +538,7 @@ impl Core {
 
     /// Tasks that were accepted and have not ended.
     pub(crate) fn pending(&self) -> u64 {
-        self.accepted - self.tasks.ok - self.tasks.failed
+        self.accepted - self.tasks.ended()
     }
 
     pub(crate) fn counts(&self) -> (Counts, TaskCounts) {

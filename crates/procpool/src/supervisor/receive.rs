@@ -50,7 +50,11 @@ impl Engine {
                 None => {
                     core.leader = Some(me);
                     core.listen(Listener::Awake);
+                    let deferred = core.interval.is_some();
                     drop(core);
+                    if deferred {
+                        self.with(|core, now| core.sched.hand_out_deferred(now));
+                    }
                     let done = self.lead(waiting, deadline);
                     self.step_down();
                     return Ok(done || waiting.is_done());
@@ -154,8 +158,8 @@ impl Engine {
             let mut core = self.lock();
             core.leader = None;
             // Also with an heir: its own result may have come, and then it does not lead.
-            core.listen(Listener::Supervisor);
-            if core.has_results() {
+            core.leave_to_supervisor();
+            if core.has_results() && core.interval.is_none() {
                 // Published before the worker could know whom to ring.
                 self.supervisor_bell.ring();
             }

@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Word};
+use super::pace::{Look, Pace};
 use super::pause::BEAT;
 use super::{Core, Engine, Outbox, WATCH, Wear, nanos};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::events::Event;
 use crate::os::fail::{Call, point};
 use crate::os::{cgroup::Home, poller::Poller, process, signals};
-use crate::ring::{Breach, Listener};
+use crate::ring::Breach;
 use crate::sandbox::SandboxReport;
 use crate::sched::{Doom, Nanos, WorkerId};
 
@@ -38,6 +39,7 @@ pub(super) fn spawn(engine: Arc<Engine>) -> Result<std::thread::JoinHandle<()>> 
 }
 
 fn supervise(engine: &Engine, poller: &Poller) {
+    let mut pace = Pace::default();
     loop {
         let mut out = Outbox::default();
         let (starts, litter) = {
@@ -45,6 +47,9 @@ fn supervise(engine: &Engine, poller: &Poller) {
             let now = engine.now();
             // Results first: what has finished is not late, however late we look (after a Ctrl-Z, say).
             core.drain(now, &mut out);
+            let (ended, left) = (core.tasks.ended(), core.pending());
+            let interval = pace.look(Look { now, ended, left, submitted_at: core.submitted_at });
+            core.set_interval(interval);
             if !core.paused {
                 core.check_limits(now, engine.launch.start_timeout());
                 core.check_wear(&engine.wear);
@@ -66,10 +71,10 @@ fn supervise(engine: &Engine, poller: &Poller) {
             core.drop_segments(&unused);
             let next_drop = core.drop_memories().then_some(Duration::from_secs(1));
             if core.leader.is_none() {
-                core.listen(Listener::Supervisor);
+                core.leave_to_supervisor();
             }
             let starts = !core.starts.is_empty() && !core.paused || !core.litter.is_empty();
-            let busy = core.has_results() && core.leader.is_none() || starts;
+            let busy = core.has_results() && core.leader.is_none() && core.interval.is_none() || starts;
             let plan = core.plan(engine.now(), busy, engine);
             let timeout = [plan, next_tidy, next_drop].into_iter().flatten().min();
             (timeout, core.sched.is_over() && core.litter.is_empty())
@@ -258,7 +263,7 @@ impl Core {
         // Once it has passed the worker is being killed, and its death wakes us.
         let grace = grace.filter(|until| *until > now).map(|until| Duration::from_nanos(until - now));
         let untold = self.links.values().any(Link::is_untold).then_some(AGAIN);
-        let deadline = [start_deadline, watch, tick, grace, peek, untold].into_iter().flatten().min();
+        let deadline = [start_deadline, watch, tick, grace, peek, untold, self.interval].into_iter().flatten().min();
         let beat = deadline.map(|_| BEAT);
         let timeout = [deadline, beat, wear].into_iter().flatten().min();
         self.planned_wake = timeout.map(|t| now.saturating_add(nanos(t)));

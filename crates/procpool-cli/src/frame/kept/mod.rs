@@ -90,6 +90,9 @@ impl Earlier {
     }
 }
 
+/// What the user should know when a run ends before its output is there.
+pub(crate) const STAYS: &str = "what is finished is kept for another run with --resume";
+
 /// What the user should know when nothing can be kept any more.
 pub(crate) fn lost(error: &io::Error) -> String {
     format!("what is finished cannot be kept any more: {}; the run goes on without", reason(error))

@@ -97,7 +97,7 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
     let temporary = tree.temporary().to_owned();
     let clean = Arc::new(move || place.clean(Some(&temporary)));
     let stopping = match keep {
-        Some(_) => "what is finished is kept for another run with --resume",
+        Some(_) => kept::STAYS,
         None => "no set will be made",
     };
     let running = Running::new(&pool, (&report, context.style), stopping, clean);
@@ -107,7 +107,14 @@ pub(crate) fn drive(context: &Context, plan: &DatasetPlan) -> u8 {
     if let Some(note) = note_of_kept.flatten().filter(|_| !context.style.quiet && !context.style.json) {
         run.report.note(&format!("procpool: {note}"));
     }
-    let ended = run.all(tree, Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe, keep));
+    let mut feed = Feed::new(&pool, interrupts, &stream, &sources, &plan.recipe, keep);
+    let mut ended = run.all(tree, &mut feed);
+    if let (Err(Ended::Refused(message)), Some(keep)) = (&mut ended, &feed.keep)
+        && !keep.is_empty()
+    {
+        message.push_str(&format!("; {}", kept::STAYS));
+    }
+    drop(feed);
     interrupts.exit_if_aborting();
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let ended = run.close(ended, sandbox, interrupts, context);
@@ -186,7 +193,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&mut self, tree: Tree, mut feed: Feed<'_>) -> Result<Set, Ended> {
+    fn all(&mut self, tree: Tree, feed: &mut Feed<'_>) -> Result<Set, Ended> {
         let root = tree.root().clone();
         let setting = Setting {
             root: &root,

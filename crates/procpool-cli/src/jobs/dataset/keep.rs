@@ -76,6 +76,11 @@ impl Keep {
         self.kept.put(PICTURE, thing.map(|thing| (key, thing)))
     }
 
+    /// Whether there is nothing in the store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.count(PICTURE) == 0
+    }
+
     /// Removes the store.
     pub(crate) fn remove(self) {
         self.kept.remove();

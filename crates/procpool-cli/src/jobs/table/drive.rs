@@ -81,7 +81,7 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
     let report = Reporter::new(context.style, words, Arc::clone(&stream));
     let interrupts = &context.interrupts;
     let stopping = match keep {
-        Some(_) => "what is finished is kept for another run with --resume",
+        Some(_) => kept::STAYS,
         None => "nothing will be written",
     };
     let folder = output.folder().clone();
@@ -95,12 +95,16 @@ pub(crate) fn drive(context: &Context, plan: &TablePlan) -> u8 {
     if let Some(note) = kept_note.flatten() {
         run.say(&note);
     }
-    let ended = run.all(&output, &misfits_path, &writing);
+    let mut ended = run.all(&output, &misfits_path, &writing);
     interrupts.exit_if_aborting();
-    if let Err(Ended::Refused(..)) = ended
-        && let Some(keep) = run.keep.take_if(|keep| keep.has_no_groups())
+    if let Err(Ended::Refused(message, _)) = &mut ended
+        && let Some(keep) = run.keep.take()
     {
-        keep.remove();
+        if keep.has_no_groups() {
+            keep.remove();
+        } else {
+            message.push_str(&format!("; {}", kept::STAYS));
+        }
     }
     let sandbox = pool.sandbox_report().map(|report| report.to_string());
     let ended = run.close(ended, sandbox);

@@ -10,11 +10,24 @@ use crate::picture::{Format, Layout, PictureError, Pixels};
 
 const FORMAT: Format = Format::Gif;
 
-fn open<'a>(input: &'a [u8], request: &Request) -> Result<Decoder<&'a [u8]>, PictureError> {
+fn options(request: &Request) -> DecodeOptions {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::new(request.max_pixels).unwrap_or(NonZeroU64::MIN)));
-    options.read_info(input).map_err(explain)
+    options
+}
+
+fn open<'a>(input: &'a [u8], request: &Request) -> Result<Decoder<&'a [u8]>, PictureError> {
+    options(request).read_info(input).map_err(explain)
+}
+
+/// Whether there is one frame and nothing else, which can be told without decoding it.
+fn is_still(input: &[u8], request: &Request) -> bool {
+    let mut options = options(request);
+    options.skip_frame_decoding(true);
+    options.read_info(input).is_ok_and(|mut decoder| {
+        matches!(decoder.next_frame_info(), Ok(Some(_))) && matches!(decoder.next_frame_info(), Ok(None))
+    })
 }
 
 pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, PictureError> {
@@ -57,9 +70,13 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     Ok(Decoded::whole(pixels, Orientation::UPRIGHT, icc))
 }
 
-/// Decodes all frames of an animation, each laid over what is left of those before it.
-pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Result<u16, PictureError> {
+/// Decodes all frames of an animation, each laid over what is left of those before it; `None`, and nothing decoded, if there is
+/// but one.
+pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Result<Option<u16>, PictureError> {
     const CLEAR: [u8; 4] = [0; 4];
+    if is_still(input, request) {
+        return Ok(None);
+    }
     let mut decoder = open(input, request)?;
     let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
     let count = request.check_size(width, height, FORMAT)?;
@@ -90,10 +107,10 @@ pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Re
             _ => {}
         }
     }
-    Ok(match decoder.repeat() {
+    Ok(Some(match decoder.repeat() {
         Repeat::Infinite => 0,
         Repeat::Finite(more) => more.saturating_add(1),
-    })
+    }))
 }
 
 /// Draws what lies on the canvas of a frame's pixels, row by row; those that are `None` leave what is there.

@@ -94,7 +94,8 @@ fn decode_once(input: &[u8], format: Format, request: &Request) -> Result<Decode
 /// What takes the frames of an animation: each as it is to be seen, and for how many milliseconds.
 pub(super) type EachFrame<'a> = &'a mut dyn FnMut(Decoded, u32) -> Result<(), PictureError>;
 
-/// Decodes all frames of an animation and returns how often it is shown, 0 for ever; `None` for formats without animations.
+/// Decodes all frames of an animation and returns how often it is shown, 0 for ever; `None`, and nothing decoded, for a picture of one
+/// frame and for formats without animations.
 pub(super) fn frames(
     input: &[u8],
     format: Format,
@@ -102,7 +103,7 @@ pub(super) fn frames(
     each: EachFrame<'_>,
 ) -> Result<Option<u16>, PictureError> {
     match format {
-        Format::Gif => gif::frames(input, request, each).map(Some),
+        Format::Gif => gif::frames(input, request, each),
         Format::WebP => webp::frames(input, request, each),
         _ => Ok(None),
     }

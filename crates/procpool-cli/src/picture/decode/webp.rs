@@ -30,13 +30,13 @@ pub(super) fn decode(input: &[u8], request: &Request) -> Result<Decoded, Picture
     Ok(Decoded::whole(pixels, orientation, icc))
 }
 
-/// Decodes all frames of an animation; `None` if there is but one.
+/// Decodes all frames of an animation; `None`, and nothing decoded, if there is but one.
 pub(super) fn frames(input: &[u8], request: &Request, each: EachFrame<'_>) -> Result<Option<u16>, PictureError> {
     let mut decoder = WebPDecoder::new(Cursor::new(input)).map_err(explain)?;
     decoder.set_memory_limit(MAX_SIDE_DATA);
     let (width, height) = decoder.dimensions();
     let count = request.check_size(width, height, FORMAT)?;
-    if !decoder.is_animated() {
+    if !decoder.is_animated() || decoder.num_frames() == 1 {
         return Ok(None);
     }
     let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };

@@ -96,10 +96,11 @@ impl Coded {
         };
         // There is nothing in libyuv that spreads 12 bits.
         let nearest = after == 4;
-        let mut data = Vec::with_capacity(self.luma.samples.len() * 3);
+        let mut data = vec![0; self.luma.samples.len() * 3];
         let [mut first, mut second] = [vec![0; size.0], vec![0; size.0]];
         let mut spreads = [Spread::new(&chroma[0], before, nearest), Spread::new(&chroma[1], before, nearest)];
-        for (y, luma) in self.luma.samples.chunks_exact(size.0).enumerate() {
+        let rows = self.luma.samples.chunks_exact(size.0).zip(data.chunks_exact_mut(3 * size.0));
+        for (y, (luma, row)) in rows.enumerate() {
             spreads[0].row(size, y, &mut first);
             spreads[1].row(size, y, &mut second);
             let wide = |luma: u16| match after {
@@ -108,7 +109,9 @@ impl Coded {
             };
             let narrow = |sample: u16| i32::from((sample >> after).min(255)) - 128;
             let samples = luma.iter().zip(&first).zip(&second);
-            data.extend(samples.flat_map(|((&luma, &blue), &red)| fixed.colour(wide(luma), narrow(blue), narrow(red))));
+            for (pixel, ((&luma, &blue), &red)) in row.as_chunks_mut().0.iter_mut().zip(samples) {
+                *pixel = fixed.colour(wide(luma), narrow(blue), narrow(red));
+            }
         }
         data
     }
@@ -246,14 +249,21 @@ impl<'p> Spread<'p> {
         for ((mixed, &near), &far) in self.mixed.iter_mut().zip(samples(near)).zip(samples(far)) {
             *mixed = 3 * u32::from(near >> cut) + u32::from(far >> cut);
         }
-        for (x, out) in row.iter_mut().enumerate() {
-            // In the last column libyuv does not look to the left, even if there is none to the right.
-            let (near, far) = match halved.0 {
-                true if x + 1 < width => neighbours(x, plane.width),
-                true => (plane.width - 1, plane.width - 1),
-                false => (x, x),
-            };
-            *out = ((3 * self.mixed[near] + self.mixed[far] + 8) >> 4) as u16;
+        let between = |near: u32, far: u32| ((3 * near + far + 8) >> 4) as u16;
+        if !halved.0 {
+            row.iter_mut().zip(&self.mixed).for_each(|(out, &mixed)| *out = between(mixed, mixed));
+            return;
+        }
+        let pairs = row.get_mut(1..).unwrap_or_default().as_chunks_mut().0.iter_mut();
+        for (pair, sides) in pairs.zip(self.mixed.windows(2)) {
+            *pair = [between(sides[0], sides[1]), between(sides[1], sides[0])];
+        }
+        // There is nothing beside the first column. Beside the last one libyuv does not look, even if there is something to its left.
+        if let (Some(out), Some(&mixed)) = (row.first_mut(), self.mixed.first()) {
+            *out = between(mixed, mixed);
+        }
+        if let (Some(out), Some(&mixed)) = (row.last_mut(), self.mixed.last()) {
+            *out = between(mixed, mixed);
         }
     }
 }
@@ -394,5 +404,16 @@ mod tests {
         assert_eq!(row, [5, 5]);
         Spread::new(&plane(1, &[16, 35]), 0, true).row((2, 4), 1, &mut row);
         assert_eq!(row, [16, 16]);
+        for width in 1..10_usize {
+            let samples: Vec<u16> = (0..width.div_ceil(2)).map(|x| [7, 90, 31, 200, 64][x]).collect();
+            let expected = (0..width).map(|x| {
+                let (near, far) =
+                    if x + 1 < width { neighbours(x, samples.len()) } else { (samples.len() - 1, samples.len() - 1) };
+                (12 * samples[near] + 4 * samples[far] + 8) >> 4
+            });
+            let mut row = vec![0; width];
+            Spread::new(&plane(samples.len(), &samples), 0, false).row((width, 1), 0, &mut row);
+            assert_eq!(row, expected.collect::<Vec<_>>(), "{width} pixels wide");
+        }
     }
 }
