@@ -1,14 +1,15 @@
-"""How the jobs of the command gain from more workers: `scaling.py PROCPOOL [--workers 1,2,4] [--rounds N] [--folder FOLDER]`.
+"""How the jobs of the command gain from more workers: `scaling.py PROCPOOL [--workers 1,2,4] [--rounds N] [--only WORD]`.
 
-Makes the inputs of the other benchmarks in FOLDER (needs Pillow), unless they are there, and runs every job with each number of
-workers, in turns, round after round; the files are in memory by then. Prints a table: medians of the wall-clock time, and how many
-times faster than with the first number of workers.
+Makes the inputs of the other benchmarks in a folder (needs Pillow), unless they are there, and runs every job with each number of
+workers, in turns (`turns.py`); the files are in memory by then. Prints a table: medians of the wall-clock time, how many times faster
+than with the first number of workers, and which share of the CPU time of all processes is of the command's own one, which no further
+worker makes less.
 """
 
 import argparse
 import os
+import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import turns  # noqa: E402
+
 LOGS, COPIES = 4, 8
 
 
@@ -76,13 +80,19 @@ def work(folder):
 
 
 def once(procpool, command, workers):
+    """Wall-clock time, CPU time of the command's process, and CPU time of all its processes, in seconds."""
     with tempfile.TemporaryDirectory() as out:
-        command = [str(word).replace("OUT", f"{out}/out") for word in command]
-        begun = time.monotonic()
-        subprocess.run(
-            [procpool, *command, "-q", "-j", str(workers)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
-        )
-        return time.monotonic() - begun
+        words = [procpool, *(str(word).replace("OUT", f"{out}/out") for word in command), "-q", "-j", str(workers)]
+        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+        wall = time.monotonic() - begun
+        # The CPU clock of another process, as clock_getcpuclockid(3) makes it: it stands, until somebody has waited for the process.
+        own = time.clock_gettime(~running.pid << 3 | 2)
+        if running.wait():
+            sys.exit(f"{words} ended with {running.returncode}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return wall, own, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main():
@@ -90,28 +100,24 @@ def main():
     parser.add_argument("procpool", type=os.path.abspath)
     parser.add_argument("--workers", default="1,2,4,8,16", help="numbers of workers [default: 1,2,4,8,16]")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="the jobs that have this in their names")
     parser.add_argument("--folder", type=Path, default=HERE.parent / "target" / "bench-scaling")
     args = parser.parse_args()
     counts = [int(count) for count in args.workers.split(",")]
     args.folder.mkdir(parents=True, exist_ok=True)
-    commands = work(args.folder)
-    runs = {(name, count): [] for name in commands for count in counts}
-    before = os.getloadavg()[0]
-    for number in range(args.rounds + 1):
-        for name, command in commands.items():
-            # The first round brings the files into memory.
-            for count in counts if number else counts[-1:]:
-                taken = once(args.procpool, command, count)
-                if number:
-                    runs[name, count].append(taken)
-    cpus = len(os.sched_getaffinity(0))
+    commands = {name: command for name, command in work(args.folder).items() if args.only in name}
+    cpus, before = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"{cpus} CPUs, medians of {args.rounds} rounds, load average {before:.1f} before.\n")
-    print("| job | " + " | ".join(f"{count} worker{'s' * (count > 1)}, s" for count in counts) + " | times faster |")
-    print("|---" + "|---:" * (len(counts) + 1) + "|")
-    for name in commands:
-        medians = [statistics.median(runs[name, count]) for count in counts]
-        faster = " / ".join(f"{medians[0] / median:.1f}" for median in medians[1:])
-        print(f"| {name} | " + " | ".join(f"{median:.2f}" for median in medians) + f" | {faster} |")
+    heads = " | ".join(f"{count} worker{'s' * (count > 1)}, s" for count in counts)
+    print(f"| job | {heads} | times faster | own CPU time, % |")
+    print("|---" + "|---:" * (len(counts) + 2) + "|")
+    for name, command in commands.items():
+        programs = {count: partial(once, args.procpool, command, count) for count in counts}
+        found = turns.figures(turns.Row(name, 0, programs), args.rounds)
+        walls = [wall for wall, _, _ in found.values()]
+        faster = " / ".join(f"{walls[0] / wall:.1f}" for wall in walls[1:])
+        shares = " / ".join(f"{100 * own / used:.1f}" for _, own, used in found.values())
+        print(f"| {name} | " + " | ".join(f"{wall:.2f}" for wall in walls) + f" | {faster} | {shares} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,9 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/benches/thumbs
 
-if [ ! -x "$root/.venv/bin/python" ]; then
-    "${PYTHON:-python3}" -m venv "$root/.venv"
-fi
-python=$root/.venv/bin/python
-"$python" -m pip install --quiet --disable-pip-version-check -r "$root/crates/procpool-cli/tests/pillow/requirements.txt"
-
-cd "$root"
-cargo build --quiet --release -p procpool-cli
-target=$(cargo metadata --format-version 1 --no-deps |
-    "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+. "$root/tests/venv.sh"
+packages "$root/crates/procpool-cli/tests/pillow/requirements.txt"
+build -p procpool-cli
 pictures=$target/bench-thumbs
 if [ ! -e "$pictures/avif/made" ]; then
     echo "making the pictures: a minute"

@@ -135,16 +135,7 @@ fn ctrl_c_keeps_what_is_finished_and_a_run_without_the_flag_clears_it_away() {
     fill(&place);
     let expected = undisturbed(&place, &[]);
     let stop = || {
-        let mut running = place.start(&arguments("set", &["--resume"]));
-        for _ in 0..50 {
-            running.stdout_line();
-        }
-        running.signal(Signal::INT);
-        let mut lines = std::iter::repeat_with(|| running.stderr_line()).take_while(|line| !line.is_empty());
-        let said = lines.find(|line| line.starts_with("stopping"));
-        let text = "stopping: what is finished is kept for another run with --resume; Ctrl-C again ends at once\n";
-        assert_eq!(said.as_deref(), Some(text));
-        assert_eq!(running.finish().code, 130);
+        place.start(&arguments("set", &["--resume"])).stop_resumable_after(50);
         assert!(place.path(".set.unfinished/journal").exists());
     };
     stop();

@@ -6,13 +6,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 here=$root/tests/faults/peers
 
-if [ ! -x "$root/.venv/bin/python" ]; then
-    "${PYTHON:-python3}" -m venv "$root/.venv"
-fi
-"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-
-cd "$root"
-cargo build --quiet --release -p procpool-faults --bin peer
-target=$(cargo metadata --format-version 1 --no-deps |
-    "$root/.venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-exec "$root/.venv/bin/python" "$here/faults.py" --peer "$target/release/peer" "$@"
+. "$root/tests/venv.sh"
+packages "$here/requirements.txt"
+build -p procpool-faults --bin peer
+exec "$python" "$here/faults.py" --peer "$target/release/peer" "$@"

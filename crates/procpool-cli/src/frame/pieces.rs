@@ -1,7 +1,6 @@
-//! Large inputs in pieces, so that one of them keeps all workers busy: where they are cut, and how what comes of them is put
-//! together again, in their order, whichever worker was first.
+//! Large inputs in pieces, so that one of them keeps all workers busy: where they are cut, and how what comes of them is added
+//! up again, whichever worker was first.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -60,9 +59,8 @@ pub(crate) struct Allowance {
 /// The pieces of one input that have ended, until all have.
 #[derive(Debug)]
 pub(crate) struct Assembly<M> {
-    /// What was made of pieces that follow each other, by the number of the first, with the number behind the last. Neighbours
-    /// are joined at once, so there are no more of them than pieces in work.
-    runs: BTreeMap<u64, (u64, M)>,
+    /// What was made of them, added up as it came.
+    sum: Option<M>,
     /// How many pieces have ended, well or not.
     ended: u64,
     /// The failure of the first piece that failed.
@@ -75,14 +73,7 @@ pub(crate) struct Assembly<M> {
 
 impl<M> Default for Assembly<M> {
     fn default() -> Self {
-        Assembly {
-            runs: BTreeMap::new(),
-            ended: 0,
-            error: None,
-            wall: Duration::ZERO,
-            cpu: Duration::ZERO,
-            task: Task::default(),
-        }
+        Assembly { sum: None, ended: 0, error: None, wall: Duration::ZERO, cpu: Duration::ZERO, task: Task::default() }
     }
 }
 
@@ -103,7 +94,10 @@ impl<M> Assembly<M> {
                 // What is shorter than the pause did not go through it.
                 self.wall += part.wall.checked_sub(allowance.pause).unwrap_or(part.wall);
                 self.cpu += part.cpu;
-                self.put(number, part.made, join);
+                match &mut self.sum {
+                    Some(sum) => join(sum, part.made),
+                    None => self.sum = Some(part.made),
+                }
                 if let Some(error) = self.overdrawn(allowance) {
                     self.error.get_or_insert((u64::MAX, error));
                 }
@@ -116,26 +110,9 @@ impl<M> Assembly<M> {
         }
         if self.error.is_some() {
             // Nobody will ask for what was made.
-            self.runs = BTreeMap::new();
+            self.sum = None;
         }
         !self.is_lost()
-    }
-
-    fn put(&mut self, number: u64, made: M, join: impl Fn(&mut M, M)) {
-        let before = self.runs.range(..number).next_back().filter(|(_, run)| run.0 == number).map(|(first, _)| *first);
-        let (first, mut made) = match before.and_then(|first| self.runs.remove_entry(&first)) {
-            Some((first, (_, mut before))) => {
-                join(&mut before, made);
-                (first, before)
-            }
-            None => (number, made),
-        };
-        let mut end = number + 1;
-        if let Some((after, next)) = self.runs.remove(&end) {
-            join(&mut made, next);
-            end = after;
-        }
-        self.runs.insert(first, (end, made));
     }
 
     /// A single piece is held to the limits by the pool.
@@ -180,10 +157,10 @@ impl<M> Assembly<M> {
     }
 
     /// What came of it all.
-    pub(crate) fn outcome(mut self) -> Result<M, JobError> {
-        match (self.error, self.runs.remove(&0)) {
+    pub(crate) fn outcome(self) -> Result<M, JobError> {
+        match (self.error, self.sum) {
             (Some((_, error)), _) => Err(error),
-            (None, Some((_, made))) => Ok(made),
+            (None, Some(made)) => Ok(made),
             (None, None) => Err(JobError::new(Cause::Pool, "came back from the workers without a result")),
         }
     }
@@ -208,42 +185,32 @@ mod tests {
         assert!(Piece::cut(u64::MAX, u64::MAX, Some(2)).is_none());
     }
 
-    fn part(made: &str, ms: u64) -> Result<Part<String>, JobError> {
+    fn part(made: u64, ms: u64) -> Result<Part<u64>, JobError> {
         let time = Duration::from_millis(ms);
-        Ok(Part { made: made.into(), wall: time, cpu: time / 2 })
+        Ok(Part { made, wall: time, cpu: time / 2 })
     }
 
-    fn assemble(parts: Vec<(u64, Result<Part<String>, JobError>)>, allowance: Allowance) -> Result<String, String> {
+    fn assemble(parts: Vec<(u64, Result<Part<u64>, JobError>)>, allowance: Allowance) -> Result<u64, String> {
         let mut assembly = Assembly::default();
         for (number, part) in parts {
-            assembly.add(number, part, Task::default(), allowance, |all, next| all.push_str(&next));
+            assembly.add(number, part, Task::default(), allowance, |sum, next| *sum += next);
         }
         assembly.outcome().map_err(|error| error.message)
     }
 
     #[test]
-    fn parts_are_joined_in_order_whenever_they_come() {
+    fn parts_are_added_up_whenever_they_come() {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2], [2, 0, 1], [0, 2, 1]] {
-            let parts = order.map(|n| (n, part(["a", "b", "c"][n as usize], 1)));
-            assert_eq!(assemble(parts.into(), Allowance::default()), Ok("abc".into()));
+            let parts = order.map(|n| (n, part([1, 10, 100][n as usize], 1)));
+            assert_eq!(assemble(parts.into(), Allowance::default()), Ok(111));
         }
-    }
-
-    #[test]
-    fn what_waits_for_one_piece_is_one_run() {
-        let mut assembly = Assembly::default();
-        for n in (1..1000).rev().chain([0]) {
-            assembly.add(n, part("x", 1), Task::default(), Allowance::default(), |all, next| all.push_str(&next));
-            assert_eq!(assembly.runs.len(), 1);
-        }
-        assert_eq!(assembly.outcome().map(|made| made.len()), Ok(1000));
     }
 
     #[test]
     fn the_first_failure_is_the_failure_of_the_input() {
         let failed = |n: u64| (n, Err(JobError::new(Cause::Damaged, format!("piece {n}"))));
         for order in [[0, 1, 2], [2, 1, 0], [2, 0, 1]] {
-            let parts = order.map(|n| if n == 0 { (0, part("a", 1)) } else { failed(n) });
+            let parts = order.map(|n| if n == 0 { (0, part(1, 1)) } else { failed(n) });
             assert_eq!(assemble(parts.into(), Allowance::default()), Err("piece 1".into()));
         }
         assert!(assemble(vec![], Allowance::default()).is_err());
@@ -251,16 +218,16 @@ mod tests {
 
     #[test]
     fn what_all_pieces_take_together_is_limited() {
-        let parts = || (0..3).map(|n| (n, part("a", 10))).collect();
+        let parts = || (0..3).map(|n| (n, part(1, 10))).collect();
         let limits = |timeout, cpu_time| Allowance {
             timeout: Some(Duration::from_millis(timeout)),
             cpu_time: Some(Duration::from_millis(cpu_time)),
             pause: Duration::ZERO,
         };
-        assert_eq!(assemble(parts(), limits(30, 15)), Ok("aaa".into()));
+        assert_eq!(assemble(parts(), limits(30, 15)), Ok(3));
         assert_eq!(assemble(parts(), limits(29, 15)), Err("it took longer than its timeout of 29ms".into()));
         assert_eq!(assemble(parts(), limits(30, 14)), Err("it used more CPU time than its limit of 14ms".into()));
         // What a single piece may take is for the pool to say.
-        assert_eq!(assemble(vec![(0, part("a", 10))], limits(9, 4)), Ok("a".into()));
+        assert_eq!(assemble(vec![(0, part(1, 10))], limits(9, 4)), Ok(1));
     }
 }

@@ -142,8 +142,9 @@ pub(crate) trait Job {
         Self::task(input, plan)
     }
 
-    /// Puts what was made of the next piece to what was made of those before.
-    fn join(_made: &mut Self::Made, _next: Self::Made) {}
+    /// Adds what was made of another piece of the same input. They come in any order, and what comes of all must be the same in
+    /// each.
+    fn join(_made: &mut Self::Made, _other: Self::Made) {}
 
     /// Where the outputs go, if there are any.
     fn outputs(_plan: &Self::Plan) -> Vec<&Path> {

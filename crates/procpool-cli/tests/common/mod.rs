@@ -232,6 +232,19 @@ impl Running {
         line
     }
 
+    /// Stops with Ctrl-C, after so many lines on standard output, a run with `--resume`, which says that it keeps what is finished.
+    pub(crate) fn stop_resumable_after(mut self, lines: usize) {
+        for _ in 0..lines {
+            self.stdout_line();
+        }
+        self.signal(Signal::INT);
+        let mut told = std::iter::repeat_with(|| self.stderr_line()).take_while(|line| !line.is_empty());
+        let said = told.find(|line| line.starts_with("stopping"));
+        let text = "stopping: what is finished is kept for another run with --resume; Ctrl-C again ends at once\n";
+        assert_eq!(said.as_deref(), Some(text));
+        assert_eq!(self.finish().code, 130);
+    }
+
     /// Closes the reading end of standard output, as `head` does.
     pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;

@@ -6,14 +6,8 @@ set -eu
 root=$(cd "$(dirname "$0")/../../../.." && pwd)
 here=$root/crates/procpool-cli/tests/dataset
 
-if [ ! -x "$root/.venv/bin/python" ]; then
-    "${PYTHON:-python3}" -m venv "$root/.venv"
-fi
-"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-
-cd "$root"
-cargo build --quiet --release -p procpool-cli
-target=$(cargo metadata --format-version 1 --no-deps |
-    "$root/.venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-exec "$root/.venv/bin/python" "$here/compare.py" \
+. "$root/tests/venv.sh"
+packages "$here/requirements.txt"
+build -p procpool-cli
+exec "$python" "$here/compare.py" \
     --program "$target/release/procpool" --images "$root/images" "$@"

@@ -321,10 +321,10 @@ impl Job for Count {
         CountTask { file, piece, packing: plan.packing, settings: plan.settings }
     }
 
-    fn join(made: &mut CountDone, next: CountDone) {
-        made.counts.add(next.counts);
-        made.first_invalid = made.first_invalid.or(next.first_invalid);
-        made.pids.extend(next.pids);
+    fn join(made: &mut CountDone, other: CountDone) {
+        made.counts.add(other.counts);
+        made.first_invalid = made.first_invalid.into_iter().chain(other.first_invalid).min();
+        made.pids.extend(other.pids);
         made.pids.sort_unstable();
         made.pids.dedup();
     }

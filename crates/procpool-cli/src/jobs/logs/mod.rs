@@ -6,6 +6,7 @@ pub(crate) mod filter;
 mod formats;
 mod hll;
 mod html;
+mod index;
 mod show;
 mod stats;
 mod table;
@@ -21,7 +22,7 @@ use std::rc::Rc;
 
 use memchr::memchr;
 use procpool::SharedFile;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::frame::blocks::Blocks;
 use crate::frame::exit;
@@ -39,6 +40,7 @@ use filter::{Filter, Ready};
 pub(crate) use formats::Wanted;
 use formats::{Line, without_return};
 use stats::{Stats, Traffic};
+use table::Packed;
 
 /// Bytes that a worker reads at a time; no line may be longer.
 const BLOCK: usize = 1 << 18;
@@ -105,7 +107,7 @@ pub(crate) struct LogTask {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LogDone {
     /// What is found out, until it is added to that of the other files.
-    stats: Option<Box<Stats>>,
+    stats: Option<Found>,
     format: String,
     traffic: Traffic,
     malformed: u64,
@@ -113,9 +115,55 @@ pub(crate) struct LogDone {
 }
 
 impl LogDone {
-    fn new(stats: Stats, format: &str) -> LogDone {
-        let Stats { total: traffic, malformed, left_out, .. } = stats;
-        LogDone { stats: Some(Box::new(stats)), format: format.into(), traffic, malformed, left_out }
+    fn new(stats: Found, format: String) -> LogDone {
+        let (traffic, malformed, left_out) = match &stats {
+            Found::Part(part) => (part.total, part.malformed, part.left_out),
+            Found::Sum(sum) => (sum.total, sum.malformed, sum.left_out),
+        };
+        LogDone { stats: Some(stats), format, traffic, malformed, left_out }
+    }
+}
+
+/// Statistics, which travel packed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Box<Stats<Packed>>")]
+enum Found {
+    /// As a worker has packed them.
+    Part(Box<Stats<Packed>>),
+    /// Of several parts.
+    Sum(Box<Stats>),
+}
+
+impl From<Box<Stats<Packed>>> for Found {
+    fn from(part: Box<Stats<Packed>>) -> Found {
+        Found::Part(part)
+    }
+}
+
+impl Serialize for Found {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Found::Part(part) => part.serialize(to),
+            Found::Sum(sum) => sum.pack().serialize(to),
+        }
+    }
+}
+
+impl Found {
+    fn add_to(&self, sum: &mut Stats) {
+        match self {
+            Found::Part(part) => sum.add(part),
+            Found::Sum(other) => sum.add(other),
+        }
+    }
+
+    fn into_sum(self) -> Box<Stats> {
+        if let Found::Sum(sum) = self {
+            return sum;
+        }
+        let mut sum = Box::default();
+        self.add_to(&mut sum);
+        sum
     }
 }
 
@@ -191,7 +239,7 @@ fn read_piece(task: LogTask) -> Result<LogDone, JobError> {
     let file = file.into_file();
     let head = head(&file, packing)?;
     if head.is_empty() {
-        return Ok(LogDone::new(Stats::default(), "empty"));
+        return Ok(LogDone::new(Found::Sum(Box::default()), "empty".into()));
     }
     let Some(mut format) = settings.format.reader(&head) else {
         let message = "is no access log of a known format; --format names another";
@@ -229,7 +277,7 @@ fn read_piece(task: LogTask) -> Result<LogDone, JobError> {
         }
     }
     stats.settle();
-    Ok(LogDone::new(stats, format.name()))
+    Ok(LogDone::new(Found::Sum(Box::new(stats)), format.name().into()))
 }
 
 /// The first bytes of a file, unpacked.
@@ -265,11 +313,11 @@ impl Job for Logs {
         LogTask { file, piece, packing: plan.packing, settings: (*plan.settings).clone() }
     }
 
-    fn join(made: &mut LogDone, next: LogDone) {
-        let (Some(stats), Some(next)) = (made.stats.take(), next.stats) else { return };
-        let mut stats = *stats;
-        stats.add(&next);
-        *made = LogDone::new(stats, &made.format);
+    fn join(made: &mut LogDone, other: LogDone) {
+        let (Some(stats), Some(other)) = (made.stats.take(), other.stats) else { return };
+        let mut sum = stats.into_sum();
+        other.add_to(&mut sum);
+        *made = LogDone::new(Found::Sum(sum), std::mem::take(&mut made.format));
     }
 
     fn keep(_: &FilePlan, made: LogDone) -> Result<LogDone, JobError> {
@@ -294,7 +342,11 @@ impl Job for Logs {
 
     fn arrived(&mut self, index: usize, input: &Path, done: &mut LogDone) {
         if let Some(stats) = done.stats.take() {
-            self.all.borrow_mut().add(index, input, &stats);
+            let all = &mut self.all.borrow_mut();
+            match stats {
+                Found::Part(part) => all.add(index, input, &part),
+                Found::Sum(sum) => all.add(index, input, &sum),
+            }
         }
     }
 

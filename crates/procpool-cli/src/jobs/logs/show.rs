@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::hll::STANDARD_ERROR;
 use super::stats::{SAMPLES, Sample, Stats, Traffic};
-use super::table::Table;
+use super::table::{Rows, Table};
 use super::time::show_day;
 use super::times;
 use crate::frame::names::{self, show_message};
@@ -45,7 +45,7 @@ impl Summary {
     }
 
     /// Adds a file, in whatever order.
-    pub(super) fn add(&mut self, number: usize, file: &Path, stats: &Stats) {
+    pub(super) fn add<T: Rows>(&mut self, number: usize, file: &Path, stats: &Stats<T>) {
         self.files += 1;
         self.stats.add(stats);
         let name = names::show(file);
@@ -99,7 +99,7 @@ pub(super) fn sections(summary: &Summary) -> Vec<Section> {
         let text = |text: &[u8]| show_message(&String::from_utf8_lossy(text));
         let traffic = |count, bytes| Traffic { requests: count, bytes };
         let rows = table.top(top).iter().map(|row| (text(row.text), traffic(row.count, row.bytes))).collect();
-        let sample = format!("a sample: there are more than the {} that are kept", table.len());
+        let sample = format!("a sample: there are more than the {} that are kept", table.kept());
         Section { key, title, rows, remark: table.is_sample().then_some(sample), is_series: false }
     };
     all.extend([

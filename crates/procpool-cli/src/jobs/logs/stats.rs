@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bots::is_bot;
 use super::entry::Entry;
 use super::hll::Seen;
-use super::table::Table;
+use super::table::{Packed, Rows, Table};
 use super::times::Times;
 
 /// How many malformed lines are shown.
@@ -64,7 +64,7 @@ struct LastAgent {
 
 /// The statistics.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Stats {
+pub(super) struct Stats<T = Table> {
     /// All requests that were asked for.
     pub total: Traffic,
     /// Requests that the filters left out.
@@ -82,21 +82,21 @@ pub(super) struct Stats {
     /// By day since 1970.
     pub days: BTreeMap<i32, Traffic>,
     /// By path without query.
-    pub paths: Table,
+    pub paths: T,
     /// Paths that were not found.
-    pub not_found: Table,
+    pub not_found: T,
     /// By client.
-    pub clients: Table,
+    pub clients: T,
     /// By virtual host.
-    pub hosts: Table,
+    pub hosts: T,
     /// By referrer.
-    pub referrers: Table,
+    pub referrers: T,
     /// By agent.
-    pub agents: Table,
+    pub agents: T,
     /// By method.
-    pub methods: Table,
+    pub methods: T,
     /// Agents that are bots.
-    pub bots: Table,
+    pub bots: T,
     /// How long answers took.
     pub times: Times,
     /// What the agent before was.
@@ -226,13 +226,14 @@ impl Stats {
         }
     }
 
-    /// Adds the statistics of what comes behind.
-    pub(super) fn add(&mut self, other: &Stats) {
+    /// Adds other statistics of the same text or of another one.
+    pub(super) fn add<T: Rows>(&mut self, other: &Stats<T>) {
         self.total.add(other.total);
         self.left_out = self.left_out.saturating_add(other.left_out);
         self.malformed = self.malformed.saturating_add(other.malformed);
-        let room = SAMPLES.saturating_sub(self.samples.len());
-        self.samples.extend(other.samples.iter().take(room).cloned());
+        self.samples.extend(other.samples.iter().take(SAMPLES).cloned());
+        self.samples.sort_by_key(|sample| sample.at);
+        self.samples.truncate(SAMPLES);
         self.visitors.add(&other.visitors);
         for (status, traffic) in &other.statuses {
             self.statuses.entry(*status).or_default().add(*traffic);
@@ -245,17 +246,40 @@ impl Stats {
             self.days.entry(*day).or_default().add(*traffic);
         }
         self.times.add(&other.times);
-        for (table, other) in [
-            (&mut self.paths, &other.paths),
-            (&mut self.not_found, &other.not_found),
-            (&mut self.clients, &other.clients),
-            (&mut self.hosts, &other.hosts),
-            (&mut self.referrers, &other.referrers),
-            (&mut self.agents, &other.agents),
-            (&mut self.methods, &other.methods),
-            (&mut self.bots, &other.bots),
-        ] {
-            table.add(other);
+        self.paths.add(&other.paths);
+        self.not_found.add(&other.not_found);
+        self.clients.add(&other.clients);
+        self.hosts.add(&other.hosts);
+        self.referrers.add(&other.referrers);
+        self.agents.add(&other.agents);
+        self.methods.add(&other.methods);
+        self.bots.add(&other.bots);
+    }
+
+    /// The same as they travel.
+    pub(super) fn pack(&self) -> Stats<Packed> {
+        Stats {
+            total: self.total,
+            left_out: self.left_out,
+            malformed: self.malformed,
+            samples: self.samples.clone(),
+            visitors: self.visitors.clone(),
+            statuses: self.statuses.clone(),
+            hours: self.hours.clone(),
+            days: self.days.clone(),
+            paths: self.paths.pack(),
+            not_found: self.not_found.pack(),
+            clients: self.clients.pack(),
+            hosts: self.hosts.pack(),
+            referrers: self.referrers.pack(),
+            agents: self.agents.pack(),
+            methods: self.methods.pack(),
+            bots: self.bots.pack(),
+            times: self.times.clone(),
+            last_agent: None,
+            known_agents: Default::default(),
+            last: None,
+            pending: Default::default(),
         }
     }
 }

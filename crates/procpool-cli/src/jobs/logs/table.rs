@@ -1,17 +1,21 @@
 //! How often each of many texts was met.
 //!
-//! All texts lie one after the other in one piece of memory, so that a table travels between processes as a few long vectors.
+//! All texts lie one after the other in one piece of memory, and a table travels between processes [packed](Packed), as a few long
+//! vectors. These have the rows in the order of their hashes, and so has a table to which such are added, for the most part: whoever
+//! adds up goes through memory from start to end. With the rows in no order most of the time was waiting for memory.
 //!
 //! Memory is bounded: of more different texts than [`MOST`] those with the smallest hashes are kept. That is a fair sample,
 //! the counts of what is kept are whole, and it is the same sample in whatever order and in however many parts the texts came:
 //! what is among the smallest of all is among the smallest of each part.
 
-use hashbrown::HashTable;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::index::{Index, MOST_ROWS};
 
 /// How many different texts a table keeps.
 pub(super) const MOST: usize = 1 << 20;
+const _: () = assert!(2 * MOST <= MOST_ROWS);
 /// Texts are cut to this length, in bytes.
 const LONGEST: usize = 512;
 
@@ -41,7 +45,7 @@ pub(super) struct Counted<'a> {
 pub(super) struct Table {
     texts: Vec<u8>,
     rows: Vec<Row>,
-    index: HashTable<u32>,
+    index: Index,
     most: usize,
     /// No text with a larger hash is kept.
     largest_hash: u64,
@@ -57,25 +61,26 @@ impl Default for Table {
 
 impl Table {
     fn keeping(most: usize) -> Table {
-        Table { texts: vec![], rows: vec![], index: HashTable::new(), most, largest_hash: u64::MAX, dropped: 0 }
+        Table { texts: vec![], rows: vec![], index: Index::default(), most, largest_hash: u64::MAX, dropped: 0 }
     }
 
     /// Notes that a text was met, and returns its hash.
     #[inline]
     pub(super) fn note(&mut self, text: &[u8], bytes: u64) -> u64 {
-        self.add_row(text, 1, bytes)
+        let text = &text[..text.len().min(LONGEST)];
+        let hash = xxh3_64(text);
+        self.add_row(hash, Counted { text, count: 1, bytes });
+        hash
     }
 
     #[inline]
-    fn add_row(&mut self, text: &[u8], count: u64, bytes: u64) -> u64 {
-        let text = &text[..text.len().min(LONGEST)];
-        let hash = xxh3_64(text);
-        let is_it = |row: &u32| {
-            let row = &self.rows[*row as usize];
-            row.hash == hash && &self.texts[row.start as usize..][..usize::from(row.len)] == text
+    fn add_row(&mut self, hash: u64, Counted { text, count, bytes }: Counted<'_>) {
+        let is_it = |row: u32| {
+            let row = &self.rows[row as usize];
+            row.hash == hash && self.text(row) == text
         };
         if let Some(row) = self.index.find(hash, is_it) {
-            let row = &mut self.rows[*row as usize];
+            let row = &mut self.rows[row as usize];
             row.count = row.count.saturating_add(count);
             row.bytes = row.bytes.saturating_add(bytes);
         } else if hash > self.largest_hash {
@@ -83,7 +88,6 @@ impl Table {
         } else {
             self.insert(Row { hash, start: 0, len: text.len() as u16, count, bytes }, text);
         }
-        hash
     }
 
     fn insert(&mut self, row: Row, text: &[u8]) {
@@ -91,24 +95,20 @@ impl Table {
         self.rows.push(Row { start: self.texts.len() as u32, ..row });
         self.texts.extend_from_slice(text);
         let rows = &self.rows;
-        self.index.insert_unique(row.hash, number, |row| rows[*row as usize].hash);
+        self.index.insert(row.hash, number, |row| rows[row as usize].hash);
         if self.rows.len() >= 2 * self.most {
-            self.shrink();
+            let mut hashes: Vec<u64> = self.rows.iter().map(|row| row.hash).collect();
+            let (_, largest, _) = hashes.select_nth_unstable(self.most - 1);
+            self.keep_up_to(*largest);
         }
     }
 
-    /// Keeps no more than there may be.
-    fn shrink(&mut self) {
-        if self.rows.len() <= self.most {
-            return;
-        }
-        let mut hashes: Vec<u64> = self.rows.iter().map(|row| row.hash).collect();
-        let (_, largest, _) = hashes.select_nth_unstable(self.most - 1);
-        let largest = *largest;
+    /// Keeps no text with a larger hash, now and later.
+    fn keep_up_to(&mut self, largest: u64) {
         let old = std::mem::replace(self, Table::keeping(self.most));
         (self.largest_hash, self.dropped) = (largest.min(old.largest_hash), old.dropped);
         for row in &old.rows {
-            if row.hash <= largest {
+            if row.hash <= self.largest_hash {
                 self.insert(*row, old.text(row));
             } else {
                 self.dropped = self.dropped.saturating_add(row.count);
@@ -121,30 +121,38 @@ impl Table {
     }
 
     /// Adds what another table has.
-    pub(super) fn add(&mut self, other: &Table) {
-        self.largest_hash = self.largest_hash.min(other.largest_hash);
-        self.dropped = self.dropped.saturating_add(other.dropped);
-        for row in other.rows() {
-            self.add_row(row.text, row.count, row.bytes);
+    pub(super) fn add(&mut self, other: &impl Rows) {
+        if self.rows.is_empty() {
+            self.index = Index::with_room(other.len());
         }
-        let largest = self.largest_hash;
-        if self.rows.iter().any(|row| row.hash > largest) {
-            let most = self.most;
-            let old = std::mem::replace(self, Table::keeping(most));
-            (self.largest_hash, self.dropped) = (largest, old.dropped);
-            for row in &old.rows {
-                if row.hash <= largest {
-                    self.insert(*row, old.text(row));
-                } else {
-                    self.dropped = self.dropped.saturating_add(row.count);
-                }
-            }
+        let (largest_hash, dropped) = other.left_out();
+        self.dropped = self.dropped.saturating_add(dropped);
+        if largest_hash < self.largest_hash {
+            self.keep_up_to(largest_hash);
+        }
+        for (hash, row) in other.hashed() {
+            self.add_row(hash, row);
         }
     }
 
     /// All that is kept, in no order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Counted<'_>> {
-        self.rows.iter().map(|row| Counted { text: self.text(row), count: row.count, bytes: row.bytes })
+        self.hashed().map(|(_, row)| row)
+    }
+
+    /// The same as it travels.
+    pub(super) fn pack(&self) -> Packed {
+        let rows: Vec<&Row> = self.index.in_order().map(|row| &self.rows[row as usize]).collect();
+        let mut texts = Vec::with_capacity(self.texts.len());
+        rows.iter().for_each(|row| texts.extend_from_slice(self.text(row)));
+        Packed(Columns {
+            texts,
+            lens: rows.iter().map(|row| row.len).collect(),
+            counts: rows.iter().map(|row| row.count).collect(),
+            bytes: rows.iter().map(|row| row.bytes).collect(),
+            largest_hash: self.largest_hash,
+            dropped: self.dropped,
+        })
     }
 
     /// Whether it is a sample only.
@@ -153,7 +161,7 @@ impl Table {
     }
 
     /// How many different texts are kept.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         self.rows.len().min(self.most)
     }
 
@@ -178,9 +186,39 @@ impl Table {
     }
 }
 
-/// How a table travels.
-#[derive(Serialize, Deserialize)]
-struct Packed {
+/// What can be added to a table.
+pub(super) trait Rows {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// The rows and the hashes of their texts.
+    fn hashed(&self) -> impl Iterator<Item = (u64, Counted<'_>)>;
+
+    /// The hash above which no text is there, and how often such texts were met.
+    fn left_out(&self) -> (u64, u64);
+}
+
+impl Rows for Table {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn hashed(&self) -> impl Iterator<Item = (u64, Counted<'_>)> {
+        self.rows.iter().map(|row| (row.hash, Counted { text: self.text(row), count: row.count, bytes: row.bytes }))
+    }
+
+    fn left_out(&self) -> (u64, u64) {
+        (self.largest_hash, self.dropped)
+    }
+}
+
+/// A table as it travels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Columns")]
+pub(super) struct Packed(Columns);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Columns {
     texts: Vec<u8>,
     lens: Vec<u16>,
     counts: Vec<u64>,
@@ -189,33 +227,39 @@ struct Packed {
     dropped: u64,
 }
 
-impl Serialize for Table {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let packed = Packed {
-            texts: self.texts.clone(),
-            lens: self.rows.iter().map(|row| row.len).collect(),
-            counts: self.rows.iter().map(|row| row.count).collect(),
-            bytes: self.rows.iter().map(|row| row.bytes).collect(),
-            largest_hash: self.largest_hash,
-            dropped: self.dropped,
-        };
-        packed.serialize(to)
+impl TryFrom<Columns> for Packed {
+    type Error = &'static str;
+
+    fn try_from(columns: Columns) -> Result<Packed, &'static str> {
+        let rows = columns.lens.len();
+        if rows >= 2 * MOST || columns.lens.iter().any(|len| usize::from(*len) > LONGEST) {
+            return Err("a table has more in it than there may be");
+        }
+        let texts: usize = columns.lens.iter().map(|len| usize::from(*len)).sum();
+        if [columns.counts.len(), columns.bytes.len(), rows] != [rows; 3] || columns.texts.len() != texts {
+            return Err("the parts of a table do not fit each other");
+        }
+        Ok(Packed(columns))
     }
 }
 
-impl<'de> Deserialize<'de> for Table {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let packed = Packed::deserialize(from)?;
-        let mut table = Table { largest_hash: packed.largest_hash, dropped: packed.dropped, ..Table::default() };
-        let mut rest = packed.texts.as_slice();
-        for ((len, count), bytes) in packed.lens.into_iter().zip(packed.counts).zip(packed.bytes) {
-            let Some((text, after)) = rest.split_at_checked(usize::from(len)) else {
-                return Err(serde::de::Error::custom("a table's texts are too short"));
-            };
+impl Rows for Packed {
+    fn len(&self) -> usize {
+        self.0.lens.len()
+    }
+
+    fn hashed(&self) -> impl Iterator<Item = (u64, Counted<'_>)> {
+        let mut rest = self.0.texts.as_slice();
+        let numbers = self.0.counts.iter().zip(&self.0.bytes);
+        self.0.lens.iter().zip(numbers).map_while(move |(len, (count, bytes))| {
+            let (text, after) = rest.split_at_checked(usize::from(*len))?;
             rest = after;
-            table.add_row(text, count, bytes);
-        }
-        Ok(table)
+            Some((xxh3_64(text), Counted { text, count: *count, bytes: *bytes }))
+        })
+    }
+
+    fn left_out(&self) -> (u64, u64) {
+        (self.0.largest_hash, self.0.dropped)
     }
 }
 
@@ -236,14 +280,16 @@ mod tests {
         let row = |text: &str, count, bytes| (text.to_owned(), count, bytes);
         assert_eq!(shown(table.top(3)), [row("b", 2, 4), row("", 1, 5), row("a", 1, 2)]);
         assert_eq!(shown(table.top(0)), []);
-        let json = serde_json::to_string(&table).expect("JSON");
-        let mut twice: Table = serde_json::from_str(&json).expect("JSON");
+        let json = serde_json::to_string(&table.pack()).expect("JSON");
+        let packed: Packed = serde_json::from_str(&json).expect("JSON");
+        let mut twice = Table::default();
+        twice.add(&packed);
         twice.add(&table);
         assert_eq!(shown(twice.top(1)), [row("b", 4, 8)]);
         table.note(&[b'x'; 600], 0);
         table.note(&[b'x'; 700], 0);
         assert_eq!(table.top(9).iter().map(|row| row.text.len()).max(), Some(LONGEST));
-        assert_eq!((table.len(), table.is_sample()), (5, false));
+        assert_eq!((table.kept(), table.is_sample()), (5, false));
     }
 
     #[test]
@@ -260,10 +306,10 @@ mod tests {
                 for text in part {
                     table.note(text.as_bytes(), 1);
                 }
-                whole.add(&table);
+                if reversed { whole.add(&table) } else { whole.add(&table.pack()) }
             }
             assert!(whole.is_sample());
-            assert_eq!(whole.len(), 50);
+            assert_eq!(whole.kept(), 50);
             shown(whole.top(1000))
         };
         let expected = all(1, false);
