@@ -32,6 +32,8 @@ pub(super) struct Look {
     pub(super) left: u64,
     /// When the last one was submitted.
     pub(super) submitted_at: Nanos,
+    /// Whether a thread that waits for a result takes those of others, too; then it is not for the supervisor to do.
+    pub(super) is_led: bool,
 }
 
 /// How often the supervisor thread has looked for results lately.
@@ -61,10 +63,10 @@ impl Pace {
     pub(super) fn look(&mut self, look: Look) -> Option<Duration> {
         let soon = look.now.saturating_sub(self.last.0) < SOON;
         let ended = look.ended - self.last.1;
-        let Some(interval) = self.interval else {
+        let Some(interval) = self.interval.filter(|_| !look.is_led) else {
             self.last = (look.now, look.ended);
             self.often = if soon { self.often + u32::from(ended > 0) } else { 0 };
-            self.interval = (self.often >= self.needed).then_some(INTERVAL);
+            self.interval = (self.often >= self.needed && !look.is_led).then_some(INTERVAL);
             return self.interval;
         };
         if soon {
@@ -102,6 +104,7 @@ mod tests {
         pace: Pace,
         now: Nanos,
         ended: u64,
+        is_led: bool,
     }
 
     impl Test {
@@ -109,7 +112,8 @@ mod tests {
         fn look(&mut self, after: Nanos, ended: u64, (left, ago): (u64, Nanos)) -> Option<u128> {
             self.now += after;
             self.ended += ended;
-            let look = Look { now: self.now, ended: self.ended, left, submitted_at: self.now.saturating_sub(ago) };
+            let submitted_at = self.now.saturating_sub(ago);
+            let look = Look { now: self.now, ended: self.ended, left, submitted_at, is_led: self.is_led };
             self.pace.look(look).map(|interval| interval.as_micros())
         }
 
@@ -132,6 +136,9 @@ mod tests {
         assert_eq!(test.look(SOON, FEW, KEEP_UP), Some(200));
         assert_eq!(test.look(SOON, FEW - 1, KEEP_UP), None);
         assert_eq!(test.until_it_polls(SOON / 2, 1, TURNS), Some(OFTEN));
+        test.is_led = true;
+        assert_eq!(test.look(150_000, FEW, BEHIND), None, "others take them");
+        assert_eq!(test.until_it_polls(SOON / 2, FEW, BEHIND), None);
     }
 
     #[test]

@@ -48,7 +48,8 @@ fn supervise(engine: &Engine, poller: &Poller) {
             // Results first: what has finished is not late, however late we look (after a Ctrl-Z, say).
             core.drain(now, &mut out);
             let (ended, left) = (core.tasks.ended(), core.pending());
-            let interval = pace.look(Look { now, ended, left, submitted_at: core.submitted_at });
+            let (submitted_at, is_led) = (core.submitted_at, core.leader.is_some());
+            let interval = pace.look(Look { now, ended, left, submitted_at, is_led });
             core.set_interval(interval);
             if !core.paused {
                 core.check_limits(now, engine.launch.start_timeout());
