@@ -7,17 +7,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use procpool::{Blame, Kind, Pool, Queue};
-use support::{alone, wait_until};
+use support::{alone, double, pool, wait_until};
 
 procpool::init_in_tests!();
-
-fn double(x: u64) -> u64 {
-    2 * x
-}
-
-fn pool(workers: usize) -> Pool {
-    Pool::builder().workers(workers).build().unwrap()
-}
 
 #[test]
 fn a_dead_worker_fails_its_task_and_is_replaced() {

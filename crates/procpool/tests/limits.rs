@@ -7,17 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use procpool::{Blame, Kind, Pool, Queue, TaskOptions};
-use support::alone;
+use support::{alone, double, pool};
 
 procpool::init_in_tests!();
-
-fn double(x: u64) -> u64 {
-    2 * x
-}
-
-fn pool(workers: usize) -> Pool {
-    Pool::builder().workers(workers).build().unwrap()
-}
 
 #[test]
 fn retries_begin_a_task_again_and_no_more_often_than_said() {

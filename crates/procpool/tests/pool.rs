@@ -9,17 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procpool::{Blame, Kind, Output, Pool, Stream};
-use support::{alone, wait_until};
+use support::{alone, double, pool, wait_until};
 
 procpool::init_in_tests!();
-
-fn double(x: u64) -> u64 {
-    2 * x
-}
-
-fn pool(workers: usize) -> Pool {
-    Pool::builder().workers(workers).build().unwrap()
-}
 
 #[test]
 fn submit_and_wait() {

@@ -80,15 +80,7 @@ mod tests {
     use super::*;
     use crate::picture::{Layout, Pixels};
 
-    const REQUEST: decode::Request<'static> = decode::Request {
-        max_pixels: 1000,
-        rotate: true,
-        shrink: None,
-        verify: false,
-        lenient: false,
-        threads: 1,
-        keep_going: false,
-    };
+    const REQUEST: decode::Request<'static> = decode::Request::up_to(1000);
 
     /// How often it is shown, and how many frames are decoded on the way.
     fn decoded(input: &[u8], format: Format) -> (Result<Option<u16>, PictureError>, usize) {

@@ -11,6 +11,16 @@ use std::time::{Duration, Instant};
 /// Long enough for a loaded machine; a test that gets here hangs.
 pub const WATCHDOG: Duration = Duration::from_secs(120);
 
+/// A task.
+pub fn double(x: u64) -> u64 {
+    2 * x
+}
+
+/// A pool of so many processes.
+pub fn pool(workers: usize) -> procpool::Pool {
+    procpool::Pool::builder().workers(workers).build().unwrap()
+}
+
 /// Runs `test` alone among the tests of this binary, under a watchdog, and then asserts that it left no child process and
 /// no descriptor.
 pub fn alone(test: impl FnOnce()) {

@@ -138,17 +138,7 @@ fn explain(error: ImageError) -> PictureError {
 mod tests {
     use super::*;
 
-    fn request() -> Request<'static> {
-        Request {
-            max_pixels: 100,
-            rotate: true,
-            shrink: None,
-            verify: false,
-            lenient: false,
-            threads: 1,
-            keep_going: false,
-        }
-    }
+    const REQUEST: Request<'static> = Request::up_to(100);
 
     /// Two rows of two pixels of 24 bits under a header of this length; the lower row comes first.
     fn file(header: u32) -> Vec<u8> {
@@ -164,7 +154,7 @@ mod tests {
     #[test]
     fn headers_of_os2_are_read() {
         for header in [16, 40, 64] {
-            let decoded = decode(&file(header), &request()).expect("a valid file");
+            let decoded = decode(&file(header), &REQUEST).expect("a valid file");
             assert_eq!(decoded.pixels.data, [9, 8, 7, 12, 11, 10, 3, 2, 1, 6, 5, 4], "{header}");
         }
     }
@@ -180,7 +170,7 @@ mod tests {
             masks.iter().for_each(|mask| content.extend(mask.to_le_bytes()));
             content[10] = content.len() as u8;
             pixels.iter().for_each(|pixel| content.extend(pixel.to_le_bytes()));
-            decode(&content, &request()).expect("a valid file").pixels.data
+            decode(&content, &REQUEST).expect("a valid file").pixels.data
         };
         let all: Vec<u16> = (0..32).map(|level| (level << 10) | (level << 5) | level).collect();
         let wanted: Vec<u8> = (0..32u32).flat_map(|level| [(level * 255 / 31) as u8; 3]).collect();
@@ -197,7 +187,7 @@ mod tests {
     fn rows_may_go_down() {
         let mut upside_down = file(40);
         upside_down[22..26].copy_from_slice(&(-2i32).to_le_bytes());
-        let decoded = decode(&upside_down, &request()).expect("a valid file");
+        let decoded = decode(&upside_down, &REQUEST).expect("a valid file");
         assert_eq!(decoded.pixels.data, [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10]);
     }
 
@@ -206,7 +196,7 @@ mod tests {
         let mut bomb = file(40);
         bomb[18..26].fill(0x7F);
         let side = 0x7F7F_7F7F;
-        let refusal = decode(&bomb, &request()).map(|_| ());
+        let refusal = decode(&bomb, &REQUEST).map(|_| ());
         assert_eq!(refusal, Err(PictureError::TooLarge { width: side, height: side, limit: 100 }));
     }
 }

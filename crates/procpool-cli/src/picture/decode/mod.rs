@@ -32,6 +32,14 @@ pub(super) struct Request<'a> {
     pub(super) keep_going: bool,
 }
 
+#[cfg(test)]
+impl Request<'_> {
+    /// A whole picture of up to so many pixels, with nothing special asked for.
+    pub(super) const fn up_to(max_pixels: u64) -> Self {
+        Request { max_pixels, rotate: true, shrink: None, verify: false, lenient: false, threads: 1, keep_going: false }
+    }
+}
+
 /// By how much a picture of this size, to be turned so, may be shrunk while it is decoded.
 pub(super) type Shrink<'a> = &'a dyn Fn((u32, u32), Orientation) -> u32;
 

@@ -313,15 +313,7 @@ fn explain(flaw: Flaw) -> PictureError {
 mod tests {
     use super::*;
 
-    const REQUEST: Request<'static> = Request {
-        max_pixels: 1 << 20,
-        rotate: true,
-        shrink: None,
-        verify: false,
-        lenient: false,
-        threads: 1,
-        keep_going: false,
-    };
+    const REQUEST: Request<'static> = Request::up_to(1 << 20);
 
     fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
         [&(content.len() as u32 + 8).to_be_bytes()[..], name, content].concat()
